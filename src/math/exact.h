@@ -1,0 +1,14 @@
+/* The tables of exact kernels, one for each instruction set; private to math. */
+#ifndef MATH_EXACT_H
+#define MATH_EXACT_H
+
+#include "math/math.h"
+
+extern const exact_ops exact_scalar;
+#if defined(__x86_64__)
+#define EXACT_HAS_X86 1
+extern const exact_ops exact_avx2;
+extern const exact_ops exact_avx512;
+#endif
+
+#endif
