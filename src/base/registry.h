@@ -23,13 +23,13 @@ typedef enum pith_param_type {
 } pith_param_type;
 
 typedef struct pith_param {
-    const char *name;      /* a lower-case word */
+    const char *name; /* a lower-case word */
     pith_param_type type;
-    double min, max, def;  /* PITH_P_CHOICE: def is an index into choices; PITH_P_FLAG: 0 or 1; PITH_P_TEXT: unused.
-                            * def = PITH_REQUIRED: the recipe must give it (any type) */
-    const char *choices;   /* "auto|a|b" for PITH_P_CHOICE, else NULL */
-    const char *unit;      /* "bytes", "bits", ... or NULL */
-    const char *doc;       /* one line */
+    double min, max, def; /* PITH_P_CHOICE: def is an index into choices; PITH_P_FLAG: 0 or 1; PITH_P_TEXT: unused.
+                           * def = PITH_REQUIRED: the recipe must give it (any type) */
+    const char *choices;  /* "auto|a|b" for PITH_P_CHOICE, else NULL */
+    const char *unit;     /* "bytes", "bits", ... or NULL */
+    const char *doc;      /* one line */
 } pith_param;
 
 #define PITH_REQUIRED __builtin_nan("")
@@ -43,21 +43,21 @@ typedef struct pith_stage {
     const char *summary;  /* one line */
     const char *source;   /* citation of the primitive, or NULL */
     const pith_param *params;
-    unsigned n_params;    /* <= PITH_STAGE_MAX_PARAMS */
-    const void *impl;     /* what the artefact hangs on it */
+    unsigned n_params; /* <= PITH_STAGE_MAX_PARAMS */
+    const void *impl;  /* what the artefact hangs on it */
 } pith_stage;
 
 typedef struct pith_method {
-    const char *name;     /* "statesmix" */
+    const char *name; /* "statesmix" */
     const char *title;
-    const char *paper;    /* citation */
-    const char *systems;  /* "S323" or "S030 S041" */
+    const char *paper;   /* citation */
+    const char *systems; /* "S323" or "S030 S041" */
     const char *artefact;
-    const char *recipe;   /* NULL while planned without one */
-    const char *status;   /* "works" or "planned" */
+    const char *recipe; /* NULL while planned without one */
+    const char *status; /* "works" or "planned" */
     const char *claim;
-    const char *check;    /* the command that tests the claim */
-    const char *result;   /* what it printed last, with its date; NULL when never run */
+    const char *check;  /* the command that tests the claim */
+    const char *result; /* what it printed last, with its date; NULL when never run */
 } pith_method;
 
 /* ---- registry (registry.c) ---------------------------------------------- */
@@ -87,6 +87,8 @@ const pith_method *pith_method_next(pith_cursor *cursor);
 const pith_stage *pith_stage_find(const char *artefact, const char *name);
 /* By name ("statesmix") or by catalogue id ("S323"). */
 const pith_method *pith_method_find(const char *name);
+/* Whether a catalogue id is among the method's systems. */
+bool pith_method_covers(const pith_method *method, const char *id);
 
 /* The valid name nearest to a word somebody typed: offer all candidates, then read `best`,
  * NULL when nothing is near enough. Distance: edits of one letter, swaps of neighbours. */
@@ -111,8 +113,8 @@ typedef struct pith_recipe pith_recipe;
 /* A stage as a recipe has it. Arrays are in the order of the stage's params, defaults filled in. */
 typedef struct pith_recipe_stage {
     const pith_stage *stage;
-    unsigned column;                            /* 1-based, in the source text */
-    double value[PITH_STAGE_MAX_PARAMS];        /* 0 for PITH_P_TEXT and PITH_P_RECIPE */
+    unsigned column;                     /* 1-based, in the source text */
+    double value[PITH_STAGE_MAX_PARAMS]; /* 0 for PITH_P_TEXT and PITH_P_RECIPE */
     bool given[PITH_STAGE_MAX_PARAMS];
     char *text[PITH_STAGE_MAX_PARAMS];          /* PITH_P_TEXT that was given, else NULL */
     pith_recipe *branch[PITH_STAGE_MAX_PARAMS]; /* PITH_P_RECIPE that was given: one rule, no pattern; else NULL */
@@ -141,7 +143,8 @@ pith_status pith_recipe_parse(pith_ctx *ctx, const char *artefact, const char *t
 /* NULL is fine. */
 void pith_recipe_free(pith_ctx *ctx, pith_recipe *recipe);
 /* Appends the canonical text, without a final NUL: one line, defaults left out. Reading it
- * back gives an equal recipe, and equal recipes print the same text. */
+ * back gives an equal recipe, and equal recipes print the same text. PITH_E_ARGUMENT when it
+ * would pass PITH_RECIPE_MAX_BYTES (numbers are written out). */
 pith_status pith_recipe_print(pith_ctx *ctx, const pith_recipe *recipe, pith_buffer *out);
 /* Same stages with the same values; whether a default was spelled out makes no difference. */
 bool pith_recipe_equal(const pith_recipe *a, const pith_recipe *b);

@@ -5,7 +5,7 @@
 #include "math/math.h"
 
 extern const exact_ops exact_scalar;
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(PITH_NO_X86)
 #define EXACT_HAS_X86 1
 extern const exact_ops exact_avx2;
 extern const exact_ops exact_avx512;

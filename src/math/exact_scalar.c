@@ -23,6 +23,10 @@ static uint32_t to_bits(float f) {
     return b.u;
 }
 
+static float absolute(float f) {
+    return from_bits(to_bits(f) & 0x7fffffffu);
+}
+
 static float tree(float lane[16]) {
     for (int half = 8; half > 0; half >>= 1)
         for (int i = 0; i < half; i++)
@@ -58,6 +62,16 @@ static void scalar_mul(float *y, const float *x, const float *z, size_t n) {
         y[i] = x[i] * z[i];
 }
 
+static void scalar_muladd(float *y, const float *x, const float *z, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = y[i] + x[i] * z[i];
+}
+
+static void scalar_scale(float *y, float a, const float *x, const float *z, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = (a * x[i]) * z[i];
+}
+
 static void scalar_matvec(float *y, const float *w, size_t stride, const float *x, size_t rows, size_t cols) {
     for (size_t r = 0; r < rows; r++)
         y[r] = scalar_dot(w + r * stride, x, cols);
@@ -68,6 +82,12 @@ static void scalar_matmul(float *c, size_t c_row, const float *a, size_t a_row, 
     for (size_t i = 0; i < m; i++)
         for (size_t l = 0; l < k; l++)
             scalar_axpy(c + i * c_row, a[i * a_row + l * a_col], b + l * b_row, n);
+}
+
+static void scalar_transpose(float *y, const float *x, size_t rows, size_t cols) {
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < cols; j++)
+            y[j * rows + i] = x[i * cols + j];
 }
 
 static float exp1(float x) {
@@ -141,7 +161,7 @@ static float sigmoid1(float x) {
 }
 
 static float tanh1(float x) {
-    float a = from_bits(to_bits(x) & 0x7fffffffu);
+    float a = absolute(x);
     float z = x * x;
     float p = TANH_R0;
     p = p * z + TANH_R1;
@@ -210,8 +230,10 @@ static void scalar_adam(float *w, float *m, float *v, float *g, size_t n, const 
     for (size_t i = 0; i < n; i++) {
         float d = g[i] < -p->clip ? -p->clip : g[i];
         d = d > p->clip ? p->clip : d;
-        m[i] = keep1 * m[i] + add1 * d;
-        v[i] = keep2 * v[i] + add2 * (d * d);
+        d = absolute(d) < GRADIENT_TINY ? 0.0f : d;
+        float mi = keep1 * m[i] + add1 * d, vi = keep2 * v[i] + add2 * (d * d);
+        m[i] = absolute(mi) < MOMENT_TINY ? 0.0f : mi;
+        v[i] = vi < MOMENT_TINY ? 0.0f : vi;
         w[i] = w[i] - (p->rate * m[i]) / (sqrtf(v[i]) + p->epsilon);
         g[i] = 0.0f;
     }
@@ -256,7 +278,25 @@ static void scalar_recur_back(float *gh, float *ga, float *gb, float *gc, float 
 }
 
 const exact_ops exact_scalar = {
-    scalar_dot,     scalar_sum,   scalar_axpy,  scalar_mul,       scalar_matvec,  scalar_matmul, scalar_exp,
-    scalar_log,     scalar_sigmoid, scalar_tanh, scalar_softplus, scalar_silu,    scalar_rsqrt,  scalar_silu_back,
-    scalar_softmax, scalar_adam,  scalar_recur, scalar_recur_back,
+    .dot = scalar_dot,
+    .sum = scalar_sum,
+    .axpy = scalar_axpy,
+    .mul = scalar_mul,
+    .muladd = scalar_muladd,
+    .scale = scalar_scale,
+    .matvec = scalar_matvec,
+    .matmul = scalar_matmul,
+    .transpose = scalar_transpose,
+    .exp = scalar_exp,
+    .log = scalar_log,
+    .sigmoid = scalar_sigmoid,
+    .tanh = scalar_tanh,
+    .softplus = scalar_softplus,
+    .silu = scalar_silu,
+    .rsqrt = scalar_rsqrt,
+    .silu_back = scalar_silu_back,
+    .softmax = scalar_softmax,
+    .adam = scalar_adam,
+    .recur = scalar_recur,
+    .recur_back = scalar_recur_back,
 };

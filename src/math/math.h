@@ -36,6 +36,10 @@ typedef struct exact_ops {
     void (*axpy)(float *y, float a, const float *x, size_t n);
     /* y[i] = x[i]*z[i]; y may be either */
     void (*mul)(float *y, const float *x, const float *z, size_t n);
+    /* y[i] = y[i] + x[i]*z[i] */
+    void (*muladd)(float *y, const float *x, const float *z, size_t n);
+    /* y[i] = (a*x[i])*z[i]; y may be either */
+    void (*scale)(float *y, float a, const float *x, const float *z, size_t n);
     /* y[r] = dot(w + r*stride, x), r < rows, each over cols elements */
     void (*matvec)(float *y, const float *w, size_t stride, const float *x, size_t rows, size_t cols);
     /* c[i][j] = (...((c[i][j] + a[i][0]*b[0][j]) + a[i][1]*b[1][j]) ...), i < m, j < n, k terms,
@@ -44,6 +48,8 @@ typedef struct exact_ops {
      * vector (m 1) and a sum of outer products (a = [k][m]) are all this one kernel. */
     void (*matmul)(float *c, size_t c_row, const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row,
                    size_t m, size_t n, size_t k);
+    /* y[j][i] = x[i][j], i < rows, j < cols, both without gaps; y is not x */
+    void (*transpose)(float *y, const float *x, size_t rows, size_t cols);
     /* y[i] = f(x[i]). Error bounds in units in the last place, tested against long double:
      * exp 1.5 (overflow gives inf, results below 2^-126 give +0), log 1.5, sigmoid 2.5,
      * tanh 2.5, softplus 2.5, silu 3.5, rsqrt 1.5 (1/sqrt). */
@@ -58,7 +64,8 @@ typedef struct exact_ops {
     void (*silu_back)(float *g, const float *x, size_t n);
     /* y = exp(x - max x) / sum; the largest is taken in lane order too (no rounding in it). n >= 1 */
     void (*softmax)(float *y, const float *x, size_t n);
-    /* m = b1*m + (1-b1)*g; v = b2*v + (1-b2)*g*g; w = w - rate*m/(sqrt(v) + epsilon); g = 0 */
+    /* m = b1*m + (1-b1)*g; v = b2*v + (1-b2)*g*g; w = w - rate*m/(sqrt(v) + epsilon); g = 0.
+     * Gradients below 2^-50 and moments below 2^-100 in size count as 0: no denormals arise. */
     void (*adam)(float *w, float *m, float *v, float *g, size_t n, const exact_adam *p);
     /* One step of a diagonal recurrence with n_state numbers for each of n channels, rows of
      * n: h1[s][i] = a[i]^(s+1) * h0[s][i] + b[s]*x[i], powers by repeated multiplication;

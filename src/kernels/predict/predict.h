@@ -16,7 +16,7 @@ typedef struct predictor_ops {
     const char *name;
     unsigned (*p)(predictor *);
     void (*update)(predictor *, unsigned bit);
-    void (*reset)(predictor *);
+    pith_status (*reset)(predictor *); /* back to the start */
     /* Snapshot of the whole state, so that conditional code lengths cost only their own
      * bytes: copies into / from a predictor of the same parameters. */
     pith_status (*copy)(predictor *dst, const predictor *src);
@@ -30,21 +30,69 @@ struct predictor {
 /* Code length in bits of data[n] under p, which learns as it goes (bits, not bytes). */
 double predictor_codelen(predictor *p, const uint8_t *data, size_t n);
 
+/* ---- context mixing (cm.c) ------------------------------------------------- */
+
+typedef enum cm_inputs { CM_SMALL, CM_LARGE } cm_inputs; /* about 12 and about 40 models mixed */
+typedef struct cm_params {
+    cm_inputs inputs;
+    unsigned ssm_width;      /* 0: none; else an online state-space model of that width joins in (large only) */
+    unsigned record;         /* width of fixed-width records in bytes, 0 when there are none */
+    const uint8_t *primer;   /* text both sides learn first, not owned; may be NULL */
+    size_t primer_n;
+} cm_params;
+/* Memory in bytes that coding n bytes takes. */
+uint64_t cm_memory(const cm_params *, size_t n);
+/* src[n] into at most cap bytes; *out_n is the size, SIZE_MAX when it does not fit. */
+pith_status cm_encode(pith_ctx *, const cm_params *, const uint8_t *src, size_t n, uint8_t *dst, size_t cap,
+                      size_t *out_n);
+/* Exactly n bytes from all of src[src_n]; PITH_E_FORMAT when they do not end together. */
+pith_status cm_decode(pith_ctx *, const cm_params *, const uint8_t *src, size_t src_n, uint8_t *dst, size_t n);
+/* The same model as a predictor of up to max_bytes bytes. */
+pith_status cm_predictor_new(pith_ctx *, const cm_params *, size_t max_bytes, predictor **);
+
 /* ---- online selective state-space byte model (ssm.c) ---------------------- */
 
+/* It starts knowing nothing and learns from every byte; no weights are needed. */
 typedef struct ssm ssm;
 typedef struct ssm_params {
-    unsigned width;  /* model width d, a multiple of 16 */
-    unsigned layers;
-    unsigned state;  /* state size per channel */
-    unsigned chunk;  /* bytes between optimiser steps */
+    unsigned width;    /* model width d, 16..256, a multiple of 16 */
+    unsigned layers;   /* state-space layers, 0..4 */
+    unsigned state;    /* state size per channel, 1..64; there are 2 d channels */
+    unsigned chunk;    /* bytes between optimiser steps, 1..256; gradients reach back as far */
+    unsigned row_bits; /* 2^row_bits rows of d floats for hashed contexts, 8..24 */
 } ssm_params;
+/* Good for a file of n bytes at level 9: about 50 MB at most, less for small n. */
+ssm_params ssm_params_for(uint64_t n_bytes);
+/* Bytes of memory; 0 for parameters that make no sense. */
 uint64_t ssm_memory(const ssm_params *);
 pith_status ssm_new(pith_ctx *, const ssm_params *, ssm **);
 void ssm_free(ssm *);
-/* Probabilities of the next byte in 1/65536ths, every one >= 1, not normalised exactly:
- * callers halve sums of them. Valid until the next ssm_update. */
+/* dst becomes as src is; both of the same parameters. */
+void ssm_copy(ssm *dst, const ssm *src);
+/* Probabilities of the next byte in 1/2^22ths, every one >= 1, not normalised exactly: their
+ * sum is 2^22 - 256 to 2^22 + 512, and callers halve sums of them. Valid until the next ssm_update. */
 const uint32_t *ssm_predict(ssm *); /* [256] */
 void ssm_update(ssm *, uint8_t byte);
+
+/* ---- bwt coder: the output of a Burrows-Wheeler transform (bwt_coder.c) ---- */
+
+/* Codes symbols[n] into at most cap bytes; *out_n is the size, SIZE_MAX when it does not fit. */
+pith_status bwt_coder_encode(pith_ctx *, const uint8_t *symbols, size_t n, uint8_t *dst, size_t cap, size_t *out_n);
+/* Decodes exactly symbols_n symbols from all of src[n]; PITH_E_FORMAT when bytes are left over. */
+pith_status bwt_coder_decode(pith_ctx *, const uint8_t *src, size_t n, uint8_t *symbols, size_t symbols_n);
+/* Working memory of either, in bytes. */
+uint64_t bwt_coder_memory(void);
+
+/* ---- lzp: removal of long repeats (lzp.c) ---------------------------------- */
+
+/* Splits src[n] (n < 2^32) into literals[<= n] and a coded list of the repeats of at least
+ * min_length >= 1 bytes, in at most cap bytes; *tokens_n is its size, SIZE_MAX when it does not fit. */
+pith_status lzp_encode(pith_ctx *, uint32_t min_length, const uint8_t *src, size_t n, uint8_t *literals,
+                       size_t *literals_n, uint8_t *tokens, size_t cap, size_t *tokens_n);
+/* The inverse; PITH_E_FORMAT unless all literals and tokens give exactly n bytes. */
+pith_status lzp_decode(pith_ctx *, uint32_t min_length, const uint8_t *literals, size_t literals_n,
+                       const uint8_t *tokens, size_t tokens_n, uint8_t *dst, size_t n);
+/* Working memory of either, in bytes. */
+uint64_t lzp_memory(size_t n);
 
 #endif

@@ -46,7 +46,7 @@ static inline void rc_enc_shift(rc_enc *e) {
         e->cache = (uint8_t)(e->low >> 24);
     }
     e->n_pending++;
-    e->low = (uint64_t)(uint32_t)e->low << 8;
+    e->low = (e->low & 0x00FFFFFFu) << 8;
 }
 
 /* p16: probability that bit is 1, in 1/65536ths, 1..65535. */

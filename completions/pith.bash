@@ -1,0 +1,90 @@
+# bash completion of pith(1): flags, subcommands, and files that fit what is asked for.
+
+_pith_words() { COMPREPLY+=($(compgen -W "$1" -- "$cur")); }
+
+# Files with names ending .pith, and folders to go on in.
+_pith_archives() {
+    local IFS=$'\n'
+    COMPREPLY+=($(compgen -f -X '!*.pith' -- "$cur") $(compgen -d -- "$cur"))
+    compopt -o filenames 2> /dev/null
+}
+
+_pith_files() {
+    local IFS=$'\n'
+    COMPREPLY+=($(compgen -f -- "$cur"))
+    compopt -o filenames 2> /dev/null
+}
+
+_pith_bench() {
+    case $prev in
+    --peers) _pith_words "all none gzip bzip2 xz zstd brotli bzip3 7z zpaq" ;;
+    --levels) _pith_words "1-9 none 1 2 3 4 5 6 7 8 9" ;;
+    --runs | --time-limit | --recipe | --threads | --memory) ;;
+    --plot) _pith_files ;;
+    *)
+        if [[ $cur == -* ]]; then
+            _pith_words "--levels --recipe --peers --runs --time-limit --threads --memory --json --plot --force --quiet --help"
+        elif [[ $COMP_CWORD -eq 2 ]]; then
+            _pith_words "file"
+        else
+            _pith_files
+        fi
+        ;;
+    esac
+}
+
+# The names a subcommand knows, from the command itself.
+_pith_names() {
+    _pith_words "$("${COMP_WORDS[0]}" "$1" 2> /dev/null | awk '/^  [a-z]/ { print $1 }')"
+}
+
+_pith() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} word archives=0
+    COMPREPLY=()
+    # "=" splits words: --range=OFF arrives as three of them.
+    [[ $cur == "=" ]] && cur=
+    [[ $prev == "=" ]] && prev=${COMP_WORDS[COMP_CWORD - 2]}
+    if [[ $COMP_CWORD -gt 1 ]]; then
+        case ${COMP_WORDS[1]} in
+        bench) _pith_bench && return ;;
+        stages | methods)
+            _pith_words "--json --help"
+            return
+            ;;
+        explain)
+            _pith_words "--help"
+            _pith_names stages
+            _pith_names methods
+            return
+            ;;
+        help)
+            _pith_words "bench stages methods explain help"
+            return
+            ;;
+        esac
+    fi
+    case $prev in
+    -o | --output)
+        _pith_files
+        return
+        ;;
+    --range | --max-time | --recipe | --threads | --memory | --block-size) return ;;
+    esac
+    if [[ $cur == -* ]]; then
+        _pith_words "-1 -2 -3 -4 -5 -6 -7 -8 -9 --compress --decompress --test --list --range --stdout --output --keep --rm
+            --force --recursive --threads --memory --block-size --max-time --recipe --verify --json --quiet --verbose
+            --help --version"
+        return
+    fi
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case $word in
+        --decompress | --test | --list | --range) archives=1 ;;
+        --*) ;;
+        -*[dtl]*) archives=1 ;;
+        esac
+    done
+    [[ $COMP_CWORD -eq 1 ]] && _pith_words "bench stages methods explain help"
+    if [[ $archives -eq 1 ]]; then _pith_archives; else _pith_files; fi
+}
+
+complete -F _pith pith

@@ -1,0 +1,20 @@
+/* The one list of all artefacts' tables. A new artefact adds a line to each array. */
+#include "artefacts/artefacts.h"
+
+#include "artefacts/file/file.h"
+
+static const pith_stage *const stage_tables[] = {
+    file_stages,
+    NULL,
+};
+
+static const pith_method *const method_tables[] = {
+    file_methods,
+    planned_methods,
+    NULL,
+};
+
+void artefacts_register(void) {
+    static const pith_registry registry = {stage_tables, method_tables};
+    pith_registry_set(&registry);
+}

@@ -1,0 +1,20 @@
+/* Published systems that compress files, as recipes over the file artefact's stages. A row
+ * says "works" only when its check has run and `result` holds what it printed. */
+#include "artefacts/file/file.h"
+
+const pith_method file_methods[] = {
+    {
+        .name = "statesmix",
+        .title = "StateSMix: Online Lossless Compression via Mamba State Space Models and Sparse N-gram Context Mixing",
+        .paper = "StateSMix: Online Lossless Compression via Mamba State Space Models and Sparse N-gram Context Mixing",
+        .systems = "S323",
+        .artefact = "file",
+        .recipe = "cm(inputs=40, ssm=64)",
+        .status = "planned",
+        .claim = "a state-space model trained while it codes, mixed with hashed n-gram contexts, needs fewer than "
+                 "40 600 bytes (2.136 bits per byte) for alice29.txt, with no weights and no tokenizer shipped",
+        .check = "pith --recipe 'cm(inputs=40, ssm=64)' -c alice29.txt | wc -c",
+        .result = NULL,
+    },
+    {.name = NULL},
+};

@@ -1,0 +1,283 @@
+/* The bit loop of the context mixer. Not a header of declarations: cm_scalar.c, cm_avx2.c and
+ * cm_avx512.c include it once per size, with
+ *   CM_ISA    0 scalar, 1 AVX2, 2 AVX-512 (all give the same bits)
+ *   CM_NAME   suffix of this size, CM_CTX its contexts, CM_CONTEXTS their function,
+ *   CM_RUN    contexts that remember the last byte, CM_SETS weight sets, CM_NEURAL 0 or 1. */
+
+#define CM_JOIN2(a, b) a##_##b
+#define CM_JOIN(a, b) CM_JOIN2(a, b)
+#define CM_FN(name) CM_JOIN(name, CM_NAME)
+#define CM_CELLS (CM_CTX + 2)
+#define CM_OTHERS (CM_N_MATCH + 1 + CM_RUN + 3 * CM_NEURAL) /* models that are not cells */
+#define CM_LANES ((CM_CELLS + CM_OTHERS + 15) / 16 * 16)
+#define CM_CELL_LANES ((CM_CELLS + 15) / 16 * 16)
+#define CM_IN (2 * CM_LANES)
+_Static_assert(CM_LANES <= CM_MAX_LANES && CM_IN <= CM_MAX_IN && CM_CTX <= CM_MAX_CTX && CM_SETS <= CM_MAX_SETS &&
+                   CM_IN % 32 == 0,
+               "room for this size");
+
+/* Every context's cell; returns how many of the first five have been seen before. */
+PITH_INLINE unsigned CM_FN(cm_look_up_cells)(cm *m) {
+    const int16_t *stretch = m->logistic.stretch;
+    const uint16_t *table = m->table;
+    const uint32_t *map = m->map;
+    cm_row *r = &m->row;
+    uint32_t node = m->node;
+    for (unsigned i = 0; i < CM_CTX; i++) r->cell_at[i] = m->slot[i] + node;
+    r->cell_at[CM_CTX] = m->order1 + 65536 + m->c0;
+    r->cell_at[CM_CTX + 1] = m->order1 + ((m->history.c4 & 0xFF) << 8) + m->c0;
+    for (unsigned i = 0; i < CM_CELLS; i++) {
+        unsigned v = table[r->cell_at[i]];
+        uint32_t key = i * CM_MAP_SIZE + cell_key(v);
+        uint32_t held = map[key];
+        r->value[i] = (uint16_t)v;
+        r->map_at[i] = key;
+        r->map[i] = held;
+        r->st[i] = stretch[held >> 20];
+    }
+    unsigned seen = 0;
+    for (unsigned i = 0; i < 5; i++) seen += (r->value[i] & 15) != 0;
+    return seen;
+}
+
+/* A model that is not a cell, as a lane: p is 12 bits; heard or not. */
+PITH_INLINE void CM_FN(cm_say)(cm *m, unsigned lane, unsigned p, bool heard) {
+    m->row.st[lane] = m->logistic.stretch[p];
+    m->row.value[lane] = (uint16_t)(p << 4 | heard);
+}
+
+PITH_INLINE void CM_FN(cm_ask_matches)(cm *m, unsigned lane) {
+    for (unsigned i = 0; i < CM_N_MATCH; i++) {
+        cm_match *s = &m->match[i];
+        bool heard = s->length > 0 && (s->expected_byte | 256) >> (8 - m->bit) == m->c0;
+        s->expected_bit = heard ? (int)(s->expected_byte >> (7 - m->bit)) & 1 : -1;
+        s->map_at = heard ? cm_length_class(s->length) * 2 + (unsigned)s->expected_bit : 0;
+        CM_FN(cm_say)(m, lane + i, s->map[s->map_at] >> 20, heard);
+    }
+}
+
+PITH_INLINE void CM_FN(cm_ask_runs)(cm *m, unsigned lane) {
+    for (int i = 0; i < CM_RUN; i++) {
+        uint32_t r = *m->run[i];
+        unsigned count = r & 0xFF, expected = (r >> 8 & 0xFF) | 256;
+        bool heard = count > 0 && expected >> (8 - m->bit) == m->c0;
+        unsigned rank = count < 16 ? count : count < 32 ? 16 + (count - 16) / 4 : 20 + PITH_MIN((count - 32) / 32, 3u);
+        m->run_key[i] = heard ? (int)(rank * 2 + (expected >> (7 - m->bit) & 1)) : -1;
+        CM_FN(cm_say)(m, lane + (unsigned)i, m->run_map[i][heard ? m->run_key[i] : 0] >> 20, heard);
+    }
+}
+
+PITH_INLINE void CM_FN(cm_select)(cm *m, unsigned seen) {
+    const cm_history *h = &m->history;
+    unsigned c0 = m->c0, bit = m->bit, c1 = h->c4 & 0xFF;
+    const cm_match *s = &m->match[0];
+    unsigned expected = s->expected_bit >= 0 ? 1u + (unsigned)s->expected_bit : 0;
+    unsigned length = expected ? PITH_MIN(cm_length_class(s->length) / 2 + 1, 15u) : 0;
+    m->selected[0] = c0;
+    m->selected[1] = length * 8 + bit;
+    m->selected[2] = seen * 8 + bit;
+#if CM_SETS > 3
+    m->selected[3] = expected ? s->expected_byte | bit << 8 : 2048 + bit;
+    m->selected[4] = c1;
+    m->selected[5] = h->c4 >> 8 & 0xFF;
+    m->selected[6] = h->shape & 0xFF;
+    m->selected[7] = PITH_MIN(h->n - h->line_start, 255u);
+#endif
+#if CM_NEURAL
+    m->selected[8] = m->ssm_row;
+#endif
+    m->final_selected[0] = c0;
+    m->final_selected[1] = length * 8 + bit;
+    m->apm_at[0] = c0;
+    m->apm_at[1] = cm_hash2(c1, c0) & m->apm_mask;
+    m->apm_at[2] = cm_hash2(h->c4 & 0xFFFF, c0) & m->apm_mask;
+#if CM_APMS > 3
+    m->apm_at[3] = cm_hash2(h->c4 & 0xFFFFFF, c0 + 7) & m->apm_mask;
+#endif
+    for (unsigned i = 1; i < CM_APMS; i++) PITH_PREFETCH(m->apm[i] + m->apm_at[i] * APM_BUCKETS);
+}
+
+static unsigned CM_FN(cm_p)(cm *m) {
+    int16_t *x = m->x;
+    unsigned seen = CM_FN(cm_look_up_cells)(m);
+    CM_FN(cm_ask_matches)(m, CM_CELLS);
+    CM_FN(cm_ask_runs)(m, CM_CELLS + CM_N_MATCH);
+#if CM_NEURAL
+    cm_ask_neural(m, CM_CELLS + CM_N_MATCH + CM_RUN + 1);
+#endif
+    m->row.st[CM_CELLS + CM_N_MATCH + CM_RUN] = 256; /* the bias */
+    m->row.value[CM_CELLS + CM_N_MATCH + CM_RUN] = 2048 << 4 | 1;
+    CM_FN(cm_select)(m, seen);
+    cm_lanes_to_inputs(&m->row, x, CM_LANES);
+    for (unsigned i = 0; i < CM_SETS; i++) {
+        int st = mix_dot(m->weights[i] + (size_t)m->selected[i] * CM_IN, x, CM_IN);
+        st = PITH_MAX(-STRETCH_MAX, PITH_MIN(STRETCH_MAX, st));
+        m->votes[i] = (int16_t)st;
+        m->vote_p[i] = squash16(&m->logistic, st);
+    }
+    int sum = 0;
+    for (unsigned i = 0; i < CM_FINALS; i++) {
+        int st = vote_dot(m->final_weights[i] + (size_t)m->final_selected[i] * CM_VOTES, m->votes, CM_SETS);
+        m->final_p[i] = squash16(&m->logistic, st);
+        sum += st;
+    }
+    int st = sum / CM_FINALS;
+    unsigned refined[CM_APMS], p = squash16(&m->logistic, st);
+    for (unsigned i = 0; i < CM_APMS; i++) {
+        unsigned near;
+        uint32_t row = m->apm_at[i] * APM_BUCKETS;
+        refined[i] = apm_p(m->apm[i] + row, st, &near);
+        m->apm_at[i] = row + near;
+    }
+#if CM_APMS == 4
+    p = (2 * p + refined[0] + refined[1] + 2 * refined[2] + 2 * refined[3] + 4) >> 3;
+#else
+    p = (2 * p + refined[0] + 2 * refined[1] + 3 * refined[2] + 4) >> 3;
+#endif
+    return m->p = PITH_MAX(1u, PITH_MIN(65535u, p));
+}
+
+PITH_INLINE void CM_FN(cm_find_slots)(cm *m) {
+    for (unsigned i = 0; i < CM_CTX; i++)
+        m->slot[i] = (uint32_t)(slot_find(m->table, m->table_mask, m->hash[i]) - m->table);
+    m->node = 1;
+}
+
+PITH_INLINE void CM_FN(cm_next_byte)(cm *m) {
+    unsigned byte = m->c0 & 0xFF;
+    for (int i = 0; i < CM_RUN; i++) {
+        uint32_t r = *m->run[i];
+        if ((r & 0xFF) && (r >> 8 & 0xFF) == byte)
+            *m->run[i] = (r & 0xFF) < 255 ? r + 1 : r;
+        else
+            *m->run[i] = (r & 0xFFFF0000u) | byte << 8 | 1;
+    }
+    m->buf[m->history.n] = (uint8_t)byte;
+    cm_history_update(&m->history);
+    m->c0 = 1;
+    m->bit = 0;
+    /* fast while everything is new, then slower */
+    if (m->n_bytes < CM_RATE_BYTES) m->n_bytes++;
+    m->rate = CM_RATE + (int)((CM_RATE_BYTES - m->n_bytes) * CM_RATE_EXTRA / CM_RATE_BYTES);
+    CM_CONTEXTS(&m->history, m->hash);
+    for (unsigned i = 0; i < CM_CTX; i++) PITH_PREFETCH(m->table + ((size_t)(m->hash[i] & m->table_mask) << 5));
+    for (int i = 0; i < CM_RUN; i++) {
+        uint32_t h = m->hash[i] * 0x9E3779B1u;
+        m->run[i] = &m->run_table[h >> 8 & CM_RUN_MASK(m)];
+        if (*m->run[i] >> 16 != (h & 0xFFFF)) *m->run[i] = h << 16;
+    }
+    for (unsigned i = 0; i < CM_N_MATCH; i++) cm_match_update(&m->match[i], &m->history);
+#if CM_NEURAL
+    cm_neural_byte(m, (uint8_t)byte);
+#endif
+    CM_FN(cm_find_slots)(m);
+}
+
+static void CM_FN(cm_update)(cm *m, unsigned bit) {
+    int target = (int)(bit << 16);
+    for (unsigned i = 0; i < CM_SETS; i++)
+        mix_train(m->weights[i] + (size_t)m->selected[i] * CM_IN, m->x, CM_IN, ((target - (int)m->vote_p[i]) * m->rate) >> 10);
+    for (unsigned i = 0; i < CM_FINALS; i++)
+        vote_train(m->final_weights[i] + (size_t)m->final_selected[i] * CM_VOTES, m->votes, CM_SETS,
+                  ((target - (int)m->final_p[i]) * CM_FINAL_RATE) >> 10);
+    for (unsigned i = 0; i < CM_APMS; i++) apm_update(m->apm[i] + m->apm_at[i], bit, 6);
+    cm_row *r = &m->row;
+    cm_maps_learn(r, bit, CM_CELL_LANES);
+    cm_lanes_learn(r, &m->cell_steps, bit, CM_CELL_LANES);
+    for (unsigned i = 0; i < CM_CELLS; i++) {
+        m->map[r->map_at[i]] = r->map[i];
+        m->table[r->cell_at[i]] = r->value[i];
+    }
+    for (unsigned i = 0; i < CM_N_MATCH; i++) {
+        cm_match *s = &m->match[i];
+        if (s->expected_bit < 0) continue;
+        statemap_update(&s->map[s->map_at], &m->steps, bit, 1023);
+        if ((unsigned)s->expected_bit != bit) s->length = 0;
+    }
+    for (int i = 0; i < CM_RUN; i++)
+        if (m->run_key[i] >= 0) statemap_update(&m->run_map[i][m->run_key[i]], &m->steps, bit, 1023);
+#if CM_NEURAL
+    cm_neural_update(m, bit);
+#endif
+    m->c0 = m->c0 << 1 | bit;
+    m->node = m->node << 1 | bit;
+    m->bit++;
+    if (m->bit == 4) {
+        for (unsigned i = 0; i < CM_CTX; i++) {
+            m->hash[i] = cm_mix32(m->hash[i] + m->c0 * 0x9E3779B1u);
+            PITH_PREFETCH(m->table + ((size_t)(m->hash[i] & m->table_mask) << 5));
+        }
+        CM_FN(cm_find_slots)(m);
+    } else if (m->bit == 8) {
+        CM_FN(cm_next_byte)(m);
+    }
+}
+
+static void CM_FN(cm_start)(cm *m) {
+    m->c0 = 1;
+    m->bit = 0;
+    m->rate = CM_RATE + CM_RATE_EXTRA;
+    CM_CONTEXTS(&m->history, m->hash);
+    for (int i = 0; i < CM_RUN; i++) m->run[i] = &m->run_table[i];
+    CM_FN(cm_find_slots)(m);
+}
+
+static void CM_FN(cm_encode)(cm *m, rc_enc *e, const uint8_t *src, size_t n) {
+    for (size_t i = 0; i < n && !e->full; i++)
+        for (int b = 7; b >= 0; b--) {
+            unsigned bit = src[i] >> b & 1;
+            rc_enc_bit(e, CM_FN(cm_p)(m), bit);
+            CM_FN(cm_update)(m, bit);
+        }
+}
+
+static void CM_FN(cm_decode)(cm *m, rc_dec *d, uint8_t *dst, size_t n) {
+    for (size_t i = 0; i < n && !rc_dec_starved(d); i++) {
+        unsigned c = 1;
+        while (c < 256) {
+            unsigned bit = rc_dec_bit(d, CM_FN(cm_p)(m));
+            CM_FN(cm_update)(m, bit);
+            c = c << 1 | bit;
+        }
+        dst[i] = (uint8_t)c;
+    }
+}
+
+static void CM_FN(cm_learn)(cm *m, const uint8_t *src, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        for (int b = 7; b >= 0; b--) {
+            CM_FN(cm_p)(m);
+            CM_FN(cm_update)(m, src[i] >> b & 1);
+        }
+}
+
+const cm_size CM_JOIN(CM_FN(cm), CM_ISA_NAME) = {
+    .n_ctx = CM_CTX,
+    .n_in = CM_IN,
+    .n_sets = CM_SETS,
+    .n_run = CM_RUN,
+    .set_rows = {256, 16 * 8, 6 * 8, 2048 + 8, 256, 256, 256, 256, 256},
+    .start = CM_FN(cm_start),
+    .p = CM_FN(cm_p),
+    .update = CM_FN(cm_update),
+    .encode = CM_FN(cm_encode),
+    .decode = CM_FN(cm_decode),
+    .learn = CM_FN(cm_learn),
+};
+
+#undef CM_NAME
+#undef CM_CTX
+#undef CM_CONTEXTS
+#undef CM_RUN
+#undef CM_SETS
+#undef CM_NEURAL
+#undef CM_APMS
+#undef CM_FINALS
+#undef CM_CELLS
+#undef CM_IN
+#undef CM_LANES
+#undef CM_CELL_LANES
+#undef CM_OTHERS
+#undef CM_FN
+#undef CM_JOIN
+#undef CM_JOIN2
