@@ -8,7 +8,7 @@
 #define LOG2_E 1.44269504088896341f
 #define LN2_HIGH 0.693359375f /* 355/512: times an integer below 2^15 it is exact */
 #define LN2_LOW (-2.12194440e-4f)
-#define EXP_MAX 88.7228394f   /* above: inf */
+#define EXP_MAX 88.7228394f    /* above: inf */
 #define EXP_MIN (-87.3365402f) /* below: +0 */
 
 /* e^r = 1 + r + r^2 * P(r), |r| <= ln2/2, highest power first */

@@ -3,13 +3,10 @@
 
 #include "base/base.h"
 
-const exact_ops *exact(void) {
-    return exact_for((int)pith_cpu_best());
-}
+const exact_ops *exact(void) { return exact_for((int)pith_cpu_best()); }
 
 const exact_ops *exact_for(int cpu_level) {
-    if (cpu_level == PITH_CPU_SCALAR)
-        return &exact_scalar;
+    if (cpu_level == PITH_CPU_SCALAR) return &exact_scalar;
 #ifdef EXACT_HAS_X86
     if ((cpu_level == PITH_CPU_AVX2 || cpu_level == PITH_CPU_AVX512) && cpu_level <= (int)pith_cpu_best())
         return cpu_level == PITH_CPU_AVX2 ? &exact_avx2 : &exact_avx512;

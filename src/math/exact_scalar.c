@@ -23,14 +23,11 @@ static uint32_t to_bits(float f) {
     return b.u;
 }
 
-static float absolute(float f) {
-    return from_bits(to_bits(f) & 0x7fffffffu);
-}
+static float absolute(float f) { return from_bits(to_bits(f) & 0x7fffffffu); }
 
 static float tree(float lane[16]) {
     for (int half = 8; half > 0; half >>= 1)
-        for (int i = 0; i < half; i++)
-            lane[i] = lane[i] + lane[i + half];
+        for (int i = 0; i < half; i++) lane[i] = lane[i] + lane[i + half];
     return lane[0];
 }
 
@@ -38,56 +35,46 @@ static float scalar_dot(const float *x, const float *y, size_t n) {
     float lane[16] = {0};
     size_t i = 0;
     for (; i + 16 <= n; i += 16)
-        for (size_t l = 0; l < 16; l++)
-            lane[l] = lane[l] + x[i + l] * y[i + l];
-    for (size_t l = 0; i + l < n; l++)
-        lane[l] = lane[l] + x[i + l] * y[i + l];
+        for (size_t l = 0; l < 16; l++) lane[l] = lane[l] + x[i + l] * y[i + l];
+    for (size_t l = 0; i + l < n; l++) lane[l] = lane[l] + x[i + l] * y[i + l];
     return tree(lane);
 }
 
 static float scalar_sum(const float *x, size_t n) {
     float lane[16] = {0};
-    for (size_t i = 0; i < n; i++)
-        lane[i & 15] = lane[i & 15] + x[i];
+    for (size_t i = 0; i < n; i++) lane[i & 15] = lane[i & 15] + x[i];
     return tree(lane);
 }
 
 static void scalar_axpy(float *y, float a, const float *x, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        y[i] = y[i] + a * x[i];
+    for (size_t i = 0; i < n; i++) y[i] = y[i] + a * x[i];
 }
 
 static void scalar_mul(float *y, const float *x, const float *z, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        y[i] = x[i] * z[i];
+    for (size_t i = 0; i < n; i++) y[i] = x[i] * z[i];
 }
 
 static void scalar_muladd(float *y, const float *x, const float *z, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        y[i] = y[i] + x[i] * z[i];
+    for (size_t i = 0; i < n; i++) y[i] = y[i] + x[i] * z[i];
 }
 
 static void scalar_scale(float *y, float a, const float *x, const float *z, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        y[i] = (a * x[i]) * z[i];
+    for (size_t i = 0; i < n; i++) y[i] = (a * x[i]) * z[i];
 }
 
 static void scalar_matvec(float *y, const float *w, size_t stride, const float *x, size_t rows, size_t cols) {
-    for (size_t r = 0; r < rows; r++)
-        y[r] = scalar_dot(w + r * stride, x, cols);
+    for (size_t r = 0; r < rows; r++) y[r] = scalar_dot(w + r * stride, x, cols);
 }
 
 static void scalar_matmul(float *c, size_t c_row, const float *a, size_t a_row, size_t a_col, const float *b,
                           size_t b_row, size_t m, size_t n, size_t k) {
     for (size_t i = 0; i < m; i++)
-        for (size_t l = 0; l < k; l++)
-            scalar_axpy(c + i * c_row, a[i * a_row + l * a_col], b + l * b_row, n);
+        for (size_t l = 0; l < k; l++) scalar_axpy(c + i * c_row, a[i * a_row + l * a_col], b + l * b_row, n);
 }
 
 static void scalar_transpose(float *y, const float *x, size_t rows, size_t cols) {
     for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < cols; j++)
-            y[j * rows + i] = x[i * cols + j];
+        for (size_t j = 0; j < cols; j++) y[j * rows + i] = x[i * cols + j];
 }
 
 static float exp1(float x) {
@@ -190,14 +177,11 @@ static float silu1(float x) {
     return x == -INFINITY ? -0.0f : y;
 }
 
-static float rsqrt1(float x) {
-    return 1.0f / sqrtf(x);
-}
+static float rsqrt1(float x) { return 1.0f / sqrtf(x); }
 
 #define MAP(name, function)                                                                                            \
     static void name(float *y, const float *x, size_t n) {                                                             \
-        for (size_t i = 0; i < n; i++)                                                                                 \
-            y[i] = function(x[i]);                                                                                     \
+        for (size_t i = 0; i < n; i++) y[i] = function(x[i]);                                                          \
     }
 MAP(scalar_exp, exp1)
 MAP(scalar_log, log1)
@@ -216,13 +200,10 @@ static void scalar_silu_back(float *g, const float *x, size_t n) {
 
 static void scalar_softmax(float *y, const float *x, size_t n) {
     float top = x[0];
-    for (size_t i = 1; i < n; i++)
-        top = x[i] > top ? x[i] : top;
-    for (size_t i = 0; i < n; i++)
-        y[i] = exp1(x[i] - top);
+    for (size_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
+    for (size_t i = 0; i < n; i++) y[i] = exp1(x[i] - top);
     float inverse = 1.0f / scalar_sum(y, n);
-    for (size_t i = 0; i < n; i++)
-        y[i] = y[i] * inverse;
+    for (size_t i = 0; i < n; i++) y[i] = y[i] * inverse;
 }
 
 static void scalar_adam(float *w, float *m, float *v, float *g, size_t n, const exact_adam *p) {
@@ -258,8 +239,7 @@ static void scalar_recur_back(float *gh, float *ga, float *gb, float *gc, float 
                               size_t n_state, size_t n) {
     for (size_t s = 0; s < n_state; s++) {
         gc[s] = scalar_dot(gy, h1 + s * n, n);
-        for (size_t i = 0; i < n; i++)
-            gh[s * n + i] = gh[s * n + i] + c[s] * gy[i];
+        for (size_t i = 0; i < n; i++) gh[s * n + i] = gh[s * n + i] + c[s] * gy[i];
         gb[s] = scalar_dot(gh + s * n, x, n);
     }
     for (size_t i = 0; i < n; i++) {

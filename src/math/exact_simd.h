@@ -13,55 +13,43 @@
 #endif
 
 /* x*y + z in two roundings */
-LANE v16 v_muladd(v16 x, v16 y, v16 z) {
-    return v_add(v_mul(x, y), z);
-}
+LANE v16 v_muladd(v16 x, v16 y, v16 z) { return v_add(v_mul(x, y), z); }
 
 LANE float simd_dot(const float *x, const float *y, size_t n) {
     v16 sum = v_set(0.0f);
     size_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        sum = v_muladd(v_load(x + i), v_load(y + i), sum);
+    for (; i + 16 <= n; i += 16) sum = v_muladd(v_load(x + i), v_load(y + i), sum);
     if (i < n) /* a lane that adds 0*0 keeps its bits: it started at +0, so it never is -0 */
         sum = v_muladd(v_load_n(x + i, n - i), v_load_n(y + i, n - i), sum);
     return v_tree(sum);
 }
 
-static float table_dot(const float *x, const float *y, size_t n) {
-    return simd_dot(x, y, n);
-}
+static float table_dot(const float *x, const float *y, size_t n) { return simd_dot(x, y, n); }
 
 static float table_sum(const float *x, size_t n) {
     v16 sum = v_set(0.0f);
     size_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        sum = v_add(sum, v_load(x + i));
-    if (i < n)
-        sum = v_add(sum, v_load_n(x + i, n - i));
+    for (; i + 16 <= n; i += 16) sum = v_add(sum, v_load(x + i));
+    if (i < n) sum = v_add(sum, v_load_n(x + i, n - i));
     return v_tree(sum);
 }
 
 static void table_axpy(float *y, float a, const float *x, size_t n) {
     v16 va = v_set(a);
     size_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        v_store(y + i, v_muladd(va, v_load(x + i), v_load(y + i)));
-    if (i < n)
-        v_store_n(y + i, v_muladd(va, v_load_n(x + i, n - i), v_load_n(y + i, n - i)), n - i);
+    for (; i + 16 <= n; i += 16) v_store(y + i, v_muladd(va, v_load(x + i), v_load(y + i)));
+    if (i < n) v_store_n(y + i, v_muladd(va, v_load_n(x + i, n - i), v_load_n(y + i, n - i)), n - i);
 }
 
 static void table_mul(float *y, const float *x, const float *z, size_t n) {
     size_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        v_store(y + i, v_mul(v_load(x + i), v_load(z + i)));
-    if (i < n)
-        v_store_n(y + i, v_mul(v_load_n(x + i, n - i), v_load_n(z + i, n - i)), n - i);
+    for (; i + 16 <= n; i += 16) v_store(y + i, v_mul(v_load(x + i), v_load(z + i)));
+    if (i < n) v_store_n(y + i, v_mul(v_load_n(x + i, n - i), v_load_n(z + i, n - i)), n - i);
 }
 
 static void table_muladd(float *y, const float *x, const float *z, size_t n) {
     size_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        v_store(y + i, v_muladd(v_load(x + i), v_load(z + i), v_load(y + i)));
+    for (; i + 16 <= n; i += 16) v_store(y + i, v_muladd(v_load(x + i), v_load(z + i), v_load(y + i)));
     if (i < n)
         v_store_n(y + i, v_muladd(v_load_n(x + i, n - i), v_load_n(z + i, n - i), v_load_n(y + i, n - i)), n - i);
 }
@@ -69,10 +57,8 @@ static void table_muladd(float *y, const float *x, const float *z, size_t n) {
 static void table_scale(float *y, float a, const float *x, const float *z, size_t n) {
     v16 va = v_set(a);
     size_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        v_store(y + i, v_mul(v_mul(va, v_load(x + i)), v_load(z + i)));
-    if (i < n)
-        v_store_n(y + i, v_mul(v_mul(va, v_load_n(x + i, n - i)), v_load_n(z + i, n - i)), n - i);
+    for (; i + 16 <= n; i += 16) v_store(y + i, v_mul(v_mul(va, v_load(x + i)), v_load(z + i)));
+    if (i < n) v_store_n(y + i, v_mul(v_mul(va, v_load_n(x + i, n - i)), v_load_n(z + i, n - i)), n - i);
 }
 
 /* Four rows at a time, as one chain of additions would wait for itself. */
@@ -101,8 +87,7 @@ static void table_matvec(float *y, const float *w, size_t stride, const float *x
         y[r + 2] = v_tree(s2);
         y[r + 3] = v_tree(s3);
     }
-    for (; r < rows; r++)
-        y[r] = simd_dot(w + r * stride, x, cols);
+    for (; r < rows; r++) y[r] = simd_dot(w + r * stride, x, cols);
 }
 
 /* rows x 16*columns of c, kept in registers while l runs */
@@ -112,34 +97,29 @@ LANE void product_block(float *c, size_t c_row, const float *a, size_t a_row, si
     UNROLL
     for (int i = 0; i < rows; i++) {
         UNROLL
-        for (int j = 0; j < columns; j++)
-            sum[i][j] = v_load(c + (size_t)i * c_row + 16 * (size_t)j);
+        for (int j = 0; j < columns; j++) sum[i][j] = v_load(c + (size_t)i * c_row + 16 * (size_t)j);
     }
     for (size_t l = 0; l < k; l++) {
         v16 vb[4];
         UNROLL
-        for (int j = 0; j < columns; j++)
-            vb[j] = v_load(b + l * b_row + 16 * (size_t)j);
+        for (int j = 0; j < columns; j++) vb[j] = v_load(b + l * b_row + 16 * (size_t)j);
         UNROLL
         for (int i = 0; i < rows; i++) {
             v16 va = v_set(a[(size_t)i * a_row + l * a_col]);
             UNROLL
-            for (int j = 0; j < columns; j++)
-                sum[i][j] = v_muladd(va, vb[j], sum[i][j]);
+            for (int j = 0; j < columns; j++) sum[i][j] = v_muladd(va, vb[j], sum[i][j]);
         }
     }
     UNROLL
     for (int i = 0; i < rows; i++) {
         UNROLL
-        for (int j = 0; j < columns; j++)
-            v_store(c + (size_t)i * c_row + 16 * (size_t)j, sum[i][j]);
+        for (int j = 0; j < columns; j++) v_store(c + (size_t)i * c_row + 16 * (size_t)j, sum[i][j]);
     }
 }
 
 LANE void product_tail(float *c, const float *a, size_t a_col, const float *b, size_t b_row, size_t k, size_t n) {
     v16 sum = v_load_n(c, n);
-    for (size_t l = 0; l < k; l++)
-        sum = v_muladd(v_set(a[l * a_col]), v_load_n(b + l * b_row, n), sum);
+    for (size_t l = 0; l < k; l++) sum = v_muladd(v_set(a[l * a_col]), v_load_n(b + l * b_row, n), sum);
     v_store_n(c, sum, n);
 }
 
@@ -153,8 +133,7 @@ static void table_matmul(float *c, size_t c_row, const float *a, size_t a_row, s
         for (; j + 16 * COLUMNS_AT_ONCE <= n; j += 16 * COLUMNS_AT_ONCE)
             product_block(ci + j, c_row, ai, a_row, a_col, b + j, b_row, k, ROWS_AT_ONCE, COLUMNS_AT_ONCE);
 #if COLUMNS_AT_ONCE > 1
-        for (; j + 16 <= n; j += 16)
-            product_block(ci + j, c_row, ai, a_row, a_col, b + j, b_row, k, ROWS_AT_ONCE, 1);
+        for (; j + 16 <= n; j += 16) product_block(ci + j, c_row, ai, a_row, a_col, b + j, b_row, k, ROWS_AT_ONCE, 1);
 #endif
         if (j < n)
             for (size_t r = 0; r < ROWS_AT_ONCE; r++)
@@ -166,10 +145,8 @@ static void table_matmul(float *c, size_t c_row, const float *a, size_t a_row, s
         const float *ai = a + i * a_row;
         for (; j + 16 * COLUMNS_OF_ONE <= n; j += 16 * COLUMNS_OF_ONE)
             product_block(ci + j, c_row, ai, a_row, a_col, b + j, b_row, k, 1, COLUMNS_OF_ONE);
-        for (; j + 16 <= n; j += 16)
-            product_block(ci + j, c_row, ai, a_row, a_col, b + j, b_row, k, 1, 1);
-        if (j < n)
-            product_tail(ci + j, ai, a_col, b + j, b_row, k, n - j);
+        for (; j + 16 <= n; j += 16) product_block(ci + j, c_row, ai, a_row, a_col, b + j, b_row, k, 1, 1);
+        if (j < n) product_tail(ci + j, ai, a_col, b + j, b_row, k, n - j);
     }
 }
 
@@ -177,8 +154,7 @@ static void table_matmul(float *c, size_t c_row, const float *a, size_t a_row, s
 LANE void transpose_8x8(float *y, size_t rows, const float *x, size_t cols) {
     __m256 r[8], t[8];
     UNROLL
-    for (int i = 0; i < 8; i++)
-        r[i] = _mm256_loadu_ps(x + (size_t)i * cols);
+    for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(x + (size_t)i * cols);
     UNROLL
     for (int i = 0; i < 8; i += 2) {
         t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
@@ -201,11 +177,9 @@ LANE void transpose_8x8(float *y, size_t rows, const float *x, size_t cols) {
 static void table_transpose(float *y, const float *x, size_t rows, size_t cols) {
     const size_t whole_rows = rows & ~(size_t)7, whole_cols = cols & ~(size_t)7;
     for (size_t i = 0; i < whole_rows; i += 8)
-        for (size_t j = 0; j < whole_cols; j += 8)
-            transpose_8x8(y + j * rows + i, rows, x + i * cols + j, cols);
+        for (size_t j = 0; j < whole_cols; j += 8) transpose_8x8(y + j * rows + i, rows, x + i * cols + j, cols);
     for (size_t i = 0; i < rows; i++)
-        for (size_t j = i < whole_rows ? whole_cols : 0; j < cols; j++)
-            y[j * rows + i] = x[i * cols + j];
+        for (size_t j = i < whole_rows ? whole_cols : 0; j < cols; j++) y[j * rows + i] = x[i * cols + j];
 }
 
 LANE v16 v_exp(v16 x) {
@@ -278,9 +252,7 @@ LANE v16 v_negative(v16 x) {
     return v_bits(i_sub(i_or(u, sign), i_and(u, sign))); /* sets a clear sign, clears a set one */
 }
 
-LANE v16 v_absolute(v16 x) {
-    return v_bits(i_and(i_bits(x), i_set(0x7fffffff)));
-}
+LANE v16 v_absolute(v16 x) { return v_bits(i_and(i_bits(x), i_set(0x7fffffff))); }
 
 LANE v16 v_sigmoid(v16 x) {
     v16 one = v_set(1.0f);
@@ -316,17 +288,13 @@ LANE v16 v_silu(v16 x) {
     return v_choose(v_equal(x, v_set(-INFINITY)), v_set(-0.0f), y);
 }
 
-LANE v16 v_rsqrt(v16 x) {
-    return v_div(v_set(1.0f), v_sqrt(x));
-}
+LANE v16 v_rsqrt(v16 x) { return v_div(v_set(1.0f), v_sqrt(x)); }
 
 #define MAP(name, function)                                                                                            \
     static void name(float *y, const float *x, size_t n) {                                                             \
         size_t i = 0;                                                                                                  \
-        for (; i + 16 <= n; i += 16)                                                                                   \
-            v_store(y + i, function(v_load(x + i)));                                                                   \
-        if (i < n)                                                                                                     \
-            v_store_n(y + i, function(v_load_n(x + i, n - i)), n - i);                                                 \
+        for (; i + 16 <= n; i += 16) v_store(y + i, function(v_load(x + i)));                                          \
+        if (i < n) v_store_n(y + i, function(v_load_n(x + i, n - i)), n - i);                                          \
     }
 MAP(table_exp, v_exp)
 MAP(table_log, v_log)
@@ -344,10 +312,8 @@ LANE v16 v_silu_back(v16 g, v16 x) {
 
 static void table_silu_back(float *g, const float *x, size_t n) {
     size_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        v_store(g + i, v_silu_back(v_load(g + i), v_load(x + i)));
-    if (i < n)
-        v_store_n(g + i, v_silu_back(v_load_n(g + i, n - i), v_load_n(x + i, n - i)), n - i);
+    for (; i + 16 <= n; i += 16) v_store(g + i, v_silu_back(v_load(g + i), v_load(x + i)));
+    if (i < n) v_store_n(g + i, v_silu_back(v_load_n(g + i, n - i), v_load_n(x + i, n - i)), n - i);
 }
 
 static void table_softmax(float *y, const float *x, size_t n) {
@@ -362,22 +328,16 @@ static void table_softmax(float *y, const float *x, size_t n) {
         }
         float lane[16];
         v_store(lane, most);
-        for (int l = 0; l < 16; l++)
-            top = lane[l] > top ? lane[l] : top;
+        for (int l = 0; l < 16; l++) top = lane[l] > top ? lane[l] : top;
     }
-    for (; i < n; i++)
-        top = x[i] > top ? x[i] : top;
+    for (; i < n; i++) top = x[i] > top ? x[i] : top;
     v16 shift = v_set(top);
-    for (i = 0; i + 16 <= n; i += 16)
-        v_store(y + i, v_exp(v_sub(v_load(x + i), shift)));
-    if (i < n)
-        v_store_n(y + i, v_exp(v_sub(v_load_n(x + i, n - i), shift)), n - i);
+    for (i = 0; i + 16 <= n; i += 16) v_store(y + i, v_exp(v_sub(v_load(x + i), shift)));
+    if (i < n) v_store_n(y + i, v_exp(v_sub(v_load_n(x + i, n - i), shift)), n - i);
     float inverse = 1.0f / table_sum(y, n);
     v16 scale = v_set(inverse);
-    for (i = 0; i + 16 <= n; i += 16)
-        v_store(y + i, v_mul(v_load(y + i), scale));
-    if (i < n)
-        v_store_n(y + i, v_mul(v_load_n(y + i, n - i), scale), n - i);
+    for (i = 0; i + 16 <= n; i += 16) v_store(y + i, v_mul(v_load(y + i), scale));
+    if (i < n) v_store_n(y + i, v_mul(v_load_n(y + i, n - i), scale), n - i);
 }
 
 typedef struct adam_lanes {
@@ -396,8 +356,8 @@ LANE v16 v_adam(v16 w, v16 *m, v16 *v, v16 g, const adam_lanes *p) {
 }
 
 static void table_adam(float *w, float *m, float *v, float *g, size_t n, const exact_adam *p) {
-    const adam_lanes lanes = {v_set(p->beta1),        v_set(1.0f - p->beta1), v_set(p->beta2), v_set(1.0f - p->beta2),
-                              v_set(p->rate),         v_set(p->epsilon),      v_set(-p->clip), v_set(p->clip)};
+    const adam_lanes lanes = {v_set(p->beta1), v_set(1.0f - p->beta1), v_set(p->beta2), v_set(1.0f - p->beta2),
+                              v_set(p->rate),  v_set(p->epsilon),      v_set(-p->clip), v_set(p->clip)};
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
         v16 mi = v_load(m + i), vi = v_load(v + i);
@@ -417,9 +377,7 @@ static void table_adam(float *w, float *m, float *v, float *g, size_t n, const e
 }
 
 /* A row's 16 elements, or its last `n` < 16. */
-LANE v16 v_part(const float *p, size_t n) {
-    return n >= 16 ? v_load(p) : v_load_n(p, n);
-}
+LANE v16 v_part(const float *p, size_t n) { return n >= 16 ? v_load(p) : v_load_n(p, n); }
 
 LANE void v_put(float *p, v16 x, size_t n) {
     if (n >= 16)
@@ -457,8 +415,7 @@ static void table_recur_back(float *gh, float *ga, float *gb, float *gc, float *
         for (size_t s = 0; s < n_state; s++) {
             v16 g = v_part(gh + s * n + i, k);
             into = v_add(into, v_mul(v_set(b[s]), g));
-            slope = v_add(slope, v_mul(v_mul(v_set((float)(int)(s + 1)), below),
-                                       v_mul(g, v_part(h0 + s * n + i, k))));
+            slope = v_add(slope, v_mul(v_mul(v_set((float)(int)(s + 1)), below), v_mul(g, v_part(h0 + s * n + i, k))));
             below = v_mul(below, decay);
             v_put(gh + s * n + i, v_mul(below, g), k);
         }
@@ -470,25 +427,9 @@ static void table_recur_back(float *gh, float *ga, float *gb, float *gc, float *
 /* The initialiser of a table of these. */
 #define EXACT_TABLE                                                                                                    \
     {                                                                                                                  \
-        .dot = table_dot,                                                                                              \
-        .sum = table_sum,                                                                                              \
-        .axpy = table_axpy,                                                                                            \
-        .mul = table_mul,                                                                                              \
-        .muladd = table_muladd,                                                                                        \
-        .scale = table_scale,                                                                                          \
-        .matvec = table_matvec,                                                                                        \
-        .matmul = table_matmul,                                                                                        \
-        .transpose = table_transpose,                                                                                  \
-        .exp = table_exp,                                                                                              \
-        .log = table_log,                                                                                              \
-        .sigmoid = table_sigmoid,                                                                                      \
-        .tanh = table_tanh,                                                                                            \
-        .softplus = table_softplus,                                                                                    \
-        .silu = table_silu,                                                                                            \
-        .rsqrt = table_rsqrt,                                                                                          \
-        .silu_back = table_silu_back,                                                                                  \
-        .softmax = table_softmax,                                                                                      \
-        .adam = table_adam,                                                                                            \
-        .recur = table_recur,                                                                                          \
-        .recur_back = table_recur_back,                                                                                \
+        .dot = table_dot, .sum = table_sum, .axpy = table_axpy, .mul = table_mul, .muladd = table_muladd,              \
+        .scale = table_scale, .matvec = table_matvec, .matmul = table_matmul, .transpose = table_transpose,            \
+        .exp = table_exp, .log = table_log, .sigmoid = table_sigmoid, .tanh = table_tanh, .softplus = table_softplus,  \
+        .silu = table_silu, .rsqrt = table_rsqrt, .silu_back = table_silu_back, .softmax = table_softmax,              \
+        .adam = table_adam, .recur = table_recur, .recur_back = table_recur_back,                                      \
     }

@@ -10,9 +10,15 @@
 #define COLUMNS_AT_ONCE 1 /* vectors of 16, in blocks of ROWS_AT_ONCE rows */
 #define COLUMNS_OF_ONE 4  /* the same for a single row */
 
-typedef struct { __m256 a, b; } v16;
-typedef struct { __m256i a, b; } i16x;
-typedef struct { __m256 a, b; } m16; /* all ones or all zeros per lane */
+typedef struct {
+    __m256 a, b;
+} v16;
+typedef struct {
+    __m256i a, b;
+} i16x;
+typedef struct {
+    __m256 a, b;
+} m16; /* all ones or all zeros per lane */
 
 #define BOTH(type, expression_a, expression_b) ((type){expression_a, expression_b})
 LANE v16 v_set(float x) { return BOTH(v16, _mm256_set1_ps(x), _mm256_set1_ps(x)); }
@@ -33,8 +39,7 @@ LANE v16 v_load_n(const float *p, size_t n) {
 LANE void v_store_n(float *p, v16 x, size_t n) {
     __m256i k = _mm256_set1_epi32((int)n);
     _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(k, lane_numbers(0)), x.a);
-    if (n > 8)
-        _mm256_maskstore_ps(p + 8, _mm256_cmpgt_epi32(k, lane_numbers(8)), x.b);
+    if (n > 8) _mm256_maskstore_ps(p + 8, _mm256_cmpgt_epi32(k, lane_numbers(8)), x.b);
 }
 LANE v16 v_add(v16 x, v16 y) { return BOTH(v16, _mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)); }
 LANE v16 v_sub(v16 x, v16 y) { return BOTH(v16, _mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)); }

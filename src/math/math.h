@@ -22,10 +22,10 @@
 
 /* One step of Adam (Kingma and Ba, 2015), bias corrections included in `rate` and `epsilon`. */
 typedef struct exact_adam {
-    float rate;            /* learning rate * sqrt(1 - beta2^t) / (1 - beta1^t) */
-    float beta1, beta2;    /* decay of the two moments */
-    float epsilon;         /* added to the root of the second moment */
-    float clip;            /* gradients are first cut to [-clip, clip] */
+    float rate;         /* learning rate * sqrt(1 - beta2^t) / (1 - beta1^t) */
+    float beta1, beta2; /* decay of the two moments */
+    float epsilon;      /* added to the root of the second moment */
+    float clip;         /* gradients are first cut to [-clip, clip] */
 } exact_adam;
 
 typedef struct exact_ops {

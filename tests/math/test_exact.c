@@ -37,8 +37,7 @@ static uint32_t noise(void) {
 
 /* Numbers of moderate size, in (-4, 4). */
 static void fill(float *x, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        x[i] = ((float)(int)(noise() >> 8) - 8388608.0f) * (1.0f / 2097152.0f);
+    for (size_t i = 0; i < n; i++) x[i] = ((float)(int)(noise() >> 8) - 8388608.0f) * (1.0f / 2097152.0f);
 }
 
 /* Anything a float can be: any bit pattern, and the special ones often. */
@@ -46,8 +45,7 @@ static void fill_wild(float *x, size_t n) {
     static const uint32_t special[] = {0x00000000, 0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0x00000001,
                                        0x80000001, 0x007fffff, 0x00800000, 0x7f7fffff, 0xff7fffff, 0x3f800000,
                                        0x42b17218, 0xc2aeac50, 0x3f1fffff, 0x3f200000};
-    for (size_t i = 0; i < n; i++)
-        x[i] = float_of(noise() % 4 == 0 ? special[noise() % PITH_COUNT(special)] : noise());
+    for (size_t i = 0; i < n; i++) x[i] = float_of(noise() % 4 == 0 ? special[noise() % PITH_COUNT(special)] : noise());
 }
 
 /* Equal bits, a NaN being equal to any NaN. */
@@ -58,9 +56,7 @@ static void assert_same(const float *got, const float *want, size_t n, const cha
                      (double)got[i], bits_of(want[i]), (double)want[i]);
 }
 
-static const exact_ops *other_path(int i) {
-    return exact_for(i == 0 ? (int)PITH_CPU_AVX2 : (int)PITH_CPU_AVX512);
-}
+static const exact_ops *other_path(int i) { return exact_for(i == 0 ? (int)PITH_CPU_AVX2 : (int)PITH_CPU_AVX512); }
 
 static const size_t sizes[] = {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 64, 100, 255, 256, 257};
 
@@ -100,8 +96,7 @@ static void test_maps_agree(void **state) {
     float x[MOST], want[MOST], got[MOST];
     for (int path = 0; path < 2; path++) {
         const exact_ops *ops = other_path(path);
-        if (!ops)
-            continue;
+        if (!ops) continue;
         for (size_t m = 0; m < PITH_COUNT(maps); m++)
             for (int round = 0; round < 400; round++) {
                 size_t n = round < (int)PITH_COUNT(sizes) ? sizes[round] : MOST;
@@ -137,13 +132,11 @@ static void test_maps_accurate(void **state) {
                 int e;
                 (void)frexpl(truth, &e);
                 double error = (double)(fabsl((long double)y[i] - truth) / ldexpl(1.0L, (e < -125 ? -125 : e) - 24));
-                if (error > worst)
-                    worst = error;
+                if (error > worst) worst = error;
             }
         }
         print_message("    %-10s worst error %.2f ulp\n", c->name, worst);
-        if (!(worst <= c->ulp))
-            fail_msg("%s is off by %.2f ulp, %.1f promised", c->name, worst, c->ulp);
+        if (!(worst <= c->ulp)) fail_msg("%s is off by %.2f ulp, %.1f promised", c->name, worst, c->ulp);
     }
 }
 
@@ -151,8 +144,7 @@ static void test_special_values(void **state) {
     (void)state;
     for (int level = PITH_CPU_SCALAR; level <= PITH_CPU_AVX512; level++) {
         const exact_ops *ops = exact_for(level);
-        if (!ops)
-            continue;
+        if (!ops) continue;
         float x[] = {0.0f, INFINITY, -INFINITY, NAN, 100.0f, -100.0f}, y[6];
         ops->exp(y, x, 6);
         assert_true(y[0] == 1.0f && y[1] == INFINITY && bits_of(y[2]) == 0 && isnan(y[3]) && y[4] == INFINITY);
@@ -181,8 +173,7 @@ static void test_vectors_agree(void **state) {
     float a[MOST], b[MOST], c[MOST], d[MOST], e[MOST], f[MOST], g[MOST], h[MOST];
     for (int path = 0; path < 2; path++) {
         const exact_ops *ops = other_path(path);
-        if (!ops)
-            continue;
+        if (!ops) continue;
         for (int round = 0; round < 20 * (int)PITH_COUNT(sizes); round++) {
             size_t n = sizes[(size_t)round % PITH_COUNT(sizes)];
             void (*filler)(float *, size_t) = round % 3 == 2 ? fill_wild : fill;
@@ -219,8 +210,7 @@ static void test_vectors_agree(void **state) {
                 assert_same(d, c, n, "softmax");
             }
             filler(a, n);
-            for (size_t i = 0; i < n; i++)
-                e[i] = fabsf(b[i]), f[i] = a[i] * 0.5f;
+            for (size_t i = 0; i < n; i++) e[i] = fabsf(b[i]), f[i] = a[i] * 0.5f;
             memcpy(g, e, sizeof g);
             memcpy(h, f, sizeof h);
             filler(c, n);
@@ -245,8 +235,7 @@ static void test_matrices_agree(void **state) {
     static float a[64 * 64], b[64 * 200], c[64 * 200], d[64 * 200];
     for (int path = 0; path < 2; path++) {
         const exact_ops *ops = other_path(path);
-        if (!ops)
-            continue;
+        if (!ops) continue;
         for (int round = 0; round < 300; round++) {
             size_t m = noise() % 10, n = noise() % 190, k = noise() % 40, gap = noise() % 5;
             void (*filler)(float *, size_t) = round % 5 == 4 ? fill_wild : fill;
@@ -265,8 +254,7 @@ static void test_matrices_agree(void **state) {
             ops->matvec(d, b, n + gap, a, k, n);
             assert_same(d, c, PITH_COUNT(c), "matvec");
             ops->transpose(d, b, k, n);
-            for (size_t i = 0; i < k * n; i++)
-                assert_int_equal(bits_of(d[i % n * k + i / n]), bits_of(b[i]));
+            for (size_t i = 0; i < k * n; i++) assert_int_equal(bits_of(d[i % n * k + i / n]), bits_of(b[i]));
         }
     }
 }
@@ -301,8 +289,7 @@ static void test_recurrence(void **state) {
     float h1_ref[STATES * N], y_ref[N], all[2][2 * N + 2 * STATES + STATES * N];
     for (int level = PITH_CPU_SCALAR; level <= PITH_CPU_AVX512; level++) {
         const exact_ops *ops = exact_for(level);
-        if (!ops)
-            continue;
+        if (!ops) continue;
         noise_state = 77;
         fill(h0, STATES * N);
         fill(b, STATES);
@@ -365,20 +352,17 @@ static void test_known_answers(void **state) {
     };
     for (int level = PITH_CPU_SCALAR; level <= PITH_CPU_AVX512; level++) {
         const exact_ops *ops = exact_for(level);
-        if (!ops)
-            continue;
+        if (!ops) continue;
         for (size_t m = 0; m <= PITH_COUNT(maps); m++) {
             float x[MOST], y[MOST];
             noise_state = 4711;
             fill(x, MOST);
             if (m < PITH_COUNT(maps)) {
                 if (maps[m].from > 0)
-                    for (int i = 0; i < MOST; i++)
-                        x[i] = fabsf(x[i]) + 0.001f;
+                    for (int i = 0; i < MOST; i++) x[i] = fabsf(x[i]) + 0.001f;
                 map_of(ops, &maps[m])(y, x, MOST);
             } else {
-                for (size_t n = 0; n < MOST; n++)
-                    y[n] = ops->dot(x, x + n, MOST - n);
+                for (size_t n = 0; n < MOST; n++) y[n] = ops->dot(x, x + n, MOST - n);
             }
             uint64_t hash = pith_hash64(y, sizeof y);
             if (hash != known[m])

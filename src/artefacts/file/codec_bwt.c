@@ -15,8 +15,8 @@
 enum {
     CHAINS = 8,
     CHAINS_FROM = 1 << 20,
-    CHAIN_GRAIN = 4096,       /* chains begin at multiples of it */
-    TOKENS_SHARE = 64,        /* repeats pay when their list is at most this part of what they remove */
+    CHAIN_GRAIN = 4096, /* chains begin at multiples of it */
+    TOKENS_SHARE = 64,  /* repeats pay when their list is at most this part of what they remove */
     TRY_BOTH_MAX = 1 << 20,
     SORT_MEMORY = 257 * 1024, /* buckets inside libdivsufsort */
     HEAD_MAX = 1 + (3 + CHAINS) * PITH_VARINT_MAX
@@ -119,8 +119,8 @@ static void walk_rows(const uint8_t *symbols, const uint32_t *next, size_t n, co
 }
 
 /* Head, tokens and coded symbols of literals[n] into dst; *out_n = SIZE_MAX when they do not fit. */
-static pith_status encode_rows(pith_ctx *ctx, const uint8_t *literals, size_t n, uint8_t *dst, size_t cap,
-                               size_t at, size_t *out_n) {
+static pith_status encode_rows(pith_ctx *ctx, const uint8_t *literals, size_t n, uint8_t *dst, size_t cap, size_t at,
+                               size_t *out_n) {
     uint8_t *symbols = pith_alloc(ctx, n);
     if (!symbols) return pith_alloc_status(ctx);
     size_t whole = 0;
@@ -195,7 +195,9 @@ static pith_status encode(pith_ctx *ctx, const file_args *args, const uint8_t *s
     return status;
 }
 
-static pith_status malformed(pith_ctx *ctx) { return pith_fail(ctx, PITH_E_FORMAT, "the head of a BWT block is malformed"); }
+static pith_status malformed(pith_ctx *ctx) {
+    return pith_fail(ctx, PITH_E_FORMAT, "the head of a BWT block is malformed");
+}
 
 /* Head and coded symbols src[n] to exactly literals_n >= 1 bytes. */
 static pith_status decode_rows(pith_ctx *ctx, const uint8_t *src, size_t n, uint8_t *literals, size_t literals_n) {

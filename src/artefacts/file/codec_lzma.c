@@ -14,8 +14,15 @@
 enum { FILTER_TRY, FILTER_NONE, FILTER_X86, FILTER_DELTA = 9, N_FILTERS = 10 };
 /* In the stream less one; the order of the stage's choices. */
 static const lzma_vli filter_ids[N_FILTERS] = {
-    [FILTER_NONE] = LZMA_VLI_UNKNOWN, [FILTER_X86] = LZMA_FILTER_X86, LZMA_FILTER_POWERPC, LZMA_FILTER_IA64,
-    LZMA_FILTER_ARM,  LZMA_FILTER_ARMTHUMB, LZMA_FILTER_SPARC, LZMA_FILTER_ARM64, [FILTER_DELTA] = LZMA_FILTER_DELTA,
+    [FILTER_NONE] = LZMA_VLI_UNKNOWN,
+    [FILTER_X86] = LZMA_FILTER_X86,
+    LZMA_FILTER_POWERPC,
+    LZMA_FILTER_IA64,
+    LZMA_FILTER_ARM,
+    LZMA_FILTER_ARMTHUMB,
+    LZMA_FILTER_SPARC,
+    LZMA_FILTER_ARM64,
+    [FILTER_DELTA] = LZMA_FILTER_DELTA,
 };
 #define LZMA_BLOCK_MAX ((size_t)1 << 30)
 #define SAMPLE ((size_t)1 << 19)
@@ -65,7 +72,8 @@ static pith_status failed(pith_ctx *ctx, lzma_ret r) {
     switch (r) {
     case LZMA_MEM_ERROR: return pith_fail(ctx, pith_alloc_status(ctx), "no memory for LZMA");
     case LZMA_MEMLIMIT_ERROR: return pith_fail(ctx, PITH_E_LIMIT, "LZMA would pass the memory limit");
-    case LZMA_OPTIONS_ERROR: return pith_fail(ctx, PITH_E_UNSUPPORTED, "this liblzma does not have the filter asked for");
+    case LZMA_OPTIONS_ERROR:
+        return pith_fail(ctx, PITH_E_UNSUPPORTED, "this liblzma does not have the filter asked for");
     default: return pith_fail(ctx, PITH_E_FORMAT, "malformed LZMA data");
     }
 }

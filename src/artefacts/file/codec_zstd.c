@@ -15,7 +15,7 @@
 
 /* What ZSTD_sizeof_CCtx said after compressing 64 MiB in one call with libzstd 1.5.4, rounded up
  * to MiB; levels 20 to 22 grow with the window. */
-static const uint16_t level_mib[LEVEL_MAX + 1] = {0,  2,  2,  3,  4,  5,  5,  8,  8,  14, 27, 27,
+static const uint16_t level_mib[LEVEL_MAX + 1] = {0,  2,  2,  3,  4,  5,  5,  8,  8,   14,  27, 27,
                                                   52, 36, 52, 68, 40, 56, 56, 88, 172, 340, 680};
 
 static uint64_t memory(const file_args *args, size_t raw_n, bool decoding) {

@@ -57,7 +57,8 @@ uint32_t detect_distance(const uint8_t *src, size_t n) {
     uint64_t sum = 0;
     /* bytes inside runs are equal at every distance and say nothing */
     for (size_t k = 1; k <= SAMPLES; k++) {
-        size_t from = DETECT_DISTANCE_MAX + (n - DETECT_DISTANCE_MAX) / (SAMPLES + 1) * k, to = PITH_MIN(n, from + COMPARED);
+        size_t from = DETECT_DISTANCE_MAX + (n - DETECT_DISTANCE_MAX) / (SAMPLES + 1) * k,
+               to = PITH_MIN(n, from + COMPARED);
         for (unsigned d = 2; d <= DETECT_DISTANCE_MAX; d++) {
             uint32_t count = 0;
             for (size_t i = from; i < to; i++) count += (src[i] == src[i - d]) & (src[i] != src[i - 1]);

@@ -11,7 +11,7 @@
 
 enum { OP_ANY, OP_PLAIN, OP_DELTA, OP_LINE, OP_XOR, N_OPS };
 enum { A_WIDTH, A_OP, A_DISTANCE, A_SKIP, A_BIG, N_ARGS };
-enum { DISTANCE_MAX = 256, SAMPLES = 4, SAMPLE_SHARE = 32, SAMPLE_MIN = 4096, SAMPLE_MAX = 16384 };
+enum { DISTANCE_MAX = 256, SAMPLES = 16, SAMPLE_SHARE = 32, SAMPLE_MIN = 2048, SAMPLE_MAX = 8192 };
 
 PITH_INLINE uint64_t number_load(const uint8_t *p, unsigned width, bool big) {
     uint64_t v = width == 8 ? load64(p) : width == 4 ? load32(p) : load16(p);
@@ -50,63 +50,68 @@ PITH_INLINE uint64_t restore(unsigned op, uint64_t r, uint64_t a, uint64_t b) {
     }
 }
 
-/* Bits in 1/65536ths that the planes of the numbers in p[n] cost. */
-static uint64_t estimate(const file_args *args, const uint8_t *p, size_t n) {
-    unsigned width = args->v[A_WIDTH], op = args->v[A_OP];
-    bool big = args->v[A_BIG];
-    size_t count = n / width, distance = args->v[A_DISTANCE];
-    if (count <= 2 * distance) return UINT64_MAX / (2 * SAMPLES);
-    uint32_t counts[8][256] = {{0}};
-    for (size_t i = 2 * distance; i < count; i++) {
-        uint64_t v = number_load(p + i * width, width, big), a = number_load(p + (i - distance) * width, width, big);
-        uint64_t b = number_load(p + (i - 2 * distance) * width, width, big);
-        uint64_t r = residual(op, width, v, a, b);
-        for (unsigned k = 0; k < width; k++) counts[k][(uint8_t)(r >> 8 * k)]++;
-    }
-    uint64_t bits = 0, total = count - 2 * distance;
-    for (unsigned k = 0; k < width; k++) bits += detect_entropy(counts[k], (uint32_t)total);
-    return bits * count / total; /* as if the first numbers cost the same */
-}
-
-typedef struct search {
-    const uint8_t *src;
-    size_t n;
-    uint64_t best_bits;
-    file_args best;
-} search;
-
 /* Bytes of each sample of a block of n. */
 static size_t sample_size(size_t n) {
     size_t share = PITH_MIN(n / SAMPLE_SHARE, (size_t)SAMPLE_MAX);
     return PITH_MIN(PITH_MAX(share, (size_t)SAMPLE_MIN), n);
 }
 
-static void consider(search *s, const file_args *args) {
-    uint64_t bits = 0;
-    size_t skip = args->v[A_SKIP], n = s->n - skip, unit = 840 * (size_t)args->v[A_WIDTH]; /* any channel count */
-    size_t sample = sample_size(n);
-    for (size_t i = 0; i < (n > sample ? SAMPLES : 1); i++) {
-        size_t at = (n - sample) / (SAMPLES - 1) * i;
-        at -= at % unit;
-        bits += estimate(args, s->src + skip + at, sample);
+/* Where sample i of n bytes begins, at a multiple of `unit`; the number of samples in *count. */
+static size_t sample_at(size_t n, size_t unit, size_t i, size_t *count) {
+    size_t sample = sample_size(n), at = (n - sample) / (SAMPLES - 1) * i;
+    *count = n > SAMPLES * sample ? SAMPLES : PITH_MIN(1 + n / sample, (size_t)SAMPLES);
+    return at - at % unit;
+}
+
+/* Counts the bytes of each plane of the numbers in p[n]; gives back how many numbers. */
+static uint32_t tally(const file_args *args, const uint8_t *p, size_t n, uint32_t (*counts)[256]) {
+    unsigned width = args->v[A_WIDTH], op = args->v[A_OP];
+    bool big = args->v[A_BIG];
+    size_t count = n / width, distance = args->v[A_DISTANCE];
+    if (count <= 2 * distance) return 0;
+    for (size_t i = 2 * distance; i < count; i++) {
+        uint64_t v = number_load(p + i * width, width, big), a = number_load(p + (i - distance) * width, width, big);
+        uint64_t b = number_load(p + (i - 2 * distance) * width, width, big);
+        uint64_t r = residual(op, width, v, a, b);
+        for (unsigned k = 0; k < width; k++) counts[k][(uint8_t)(r >> 8 * k)]++;
     }
+    return (uint32_t)(count - 2 * distance);
+}
+
+typedef struct search {
+    const uint8_t *src;
+    size_t n;
+    uint64_t best_bits; /* per byte, in 1/65536ths */
+    file_args best;
+} search;
+
+static void consider(search *s, const file_args *args) {
+    uint32_t counts[8][256] = {{0}}, total = 0, width = args->v[A_WIDTH];
+    size_t skip = args->v[A_SKIP], n = s->n - skip, n_samples = 1;
+    for (size_t i = 0; i < n_samples; i++) {
+        size_t at = sample_at(n, 840 * (size_t)width, i, &n_samples); /* any number of channels divides it */
+        total += tally(args, s->src + skip + at, sample_size(n), counts);
+    }
+    if (!total) return;
+    uint64_t bits = 0;
+    for (unsigned k = 0; k < width; k++) bits += detect_entropy(counts[k], total);
+    bits /= (uint64_t)total * width;
     if (bits < s->best_bits) {
         s->best_bits = bits;
         s->best = *args;
     }
 }
 
-/* Order-0 cost of the samples as plain bytes, to beat. */
+/* Order-0 cost of the samples as plain bytes, in the same unit, to beat. */
 static uint64_t plain_cost(const uint8_t *src, size_t n) {
-    uint64_t bits = 0;
-    size_t sample = sample_size(n);
-    for (size_t i = 0; i < (n > sample ? SAMPLES : 1); i++) {
-        uint32_t counts[256] = {0};
-        const uint8_t *p = src + (n - sample) / (SAMPLES - 1) * i;
-        for (size_t j = 0; j < sample; j++) counts[p[j]]++;
-        bits += detect_entropy(counts, (uint32_t)sample);
+    uint32_t counts[256] = {0}, total = 0;
+    size_t n_samples = 1;
+    for (size_t i = 0; i < n_samples; i++) {
+        const uint8_t *p = src + sample_at(n, 1, i, &n_samples);
+        for (size_t j = 0; j < sample_size(n); j++) counts[p[j]]++;
+        total += (uint32_t)sample_size(n);
     }
-    return bits;
+    return detect_entropy(counts, total) / total;
 }
 
 /* `given`: what the caller has fixed, zeros where it has not. */
@@ -150,8 +155,7 @@ static void transform(const file_args *args, const uint8_t *src, size_t n, uint8
     memcpy(dst + done, src + done, n - done);
 }
 
-static pith_status forward(pith_ctx *ctx, file_args *args, const uint8_t *src, size_t n, pith_buffer *dst,
-                           bool *pays) {
+static pith_status forward(pith_ctx *ctx, file_args *args, const uint8_t *src, size_t n, pith_buffer *dst, bool *pays) {
     *pays = false;
     if (n < 1024) return PITH_OK;
     detect_result look;
@@ -164,7 +168,7 @@ static pith_status forward(pith_ctx *ctx, file_args *args, const uint8_t *src, s
     memcpy(given, args->v, sizeof given[0] * PITH_MIN(args->n, 3u));
     uint64_t plain = plain_cost(src, n);
     search_all(&s, given, record);
-    if (!s.best.n || s.best_bits > plain - plain / 32) return PITH_OK;
+    if (!s.best.n || s.best_bits > plain - plain / 64) return PITH_OK;
     pith_status status = pith_buffer_reserve(ctx, dst, n);
     if (status) return status;
     size_t part = PITH_MIN(n, (size_t)DETECT_TRIAL), from = (n - part) / 2;
@@ -203,8 +207,9 @@ static pith_status inverse(pith_ctx *ctx, const file_args *args, const uint8_t *
 
 static pith_status check(pith_ctx *ctx, const file_args *args) {
     const uint32_t *v = args->v;
-    if (args->n == N_ARGS && (v[A_WIDTH] == 2 || v[A_WIDTH] == 4 || v[A_WIDTH] == 8) && v[A_OP] >= 1 && v[A_OP] < N_OPS &&
-        v[A_DISTANCE] >= 1 && v[A_DISTANCE] <= DISTANCE_MAX && v[A_SKIP] < v[A_WIDTH] && v[A_BIG] <= 1)
+    if (args->n == N_ARGS && (v[A_WIDTH] == 2 || v[A_WIDTH] == 4 || v[A_WIDTH] == 8) && v[A_OP] >= 1 &&
+        v[A_OP] < N_OPS && v[A_DISTANCE] >= 1 && v[A_DISTANCE] <= DISTANCE_MAX && v[A_SKIP] < v[A_WIDTH] &&
+        v[A_BIG] <= 1)
         return PITH_OK;
     return pith_fail(ctx, PITH_E_FORMAT, "the arguments of a block of numbers are out of range");
 }

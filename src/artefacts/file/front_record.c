@@ -37,8 +37,7 @@ static void transform(const uint8_t *src, size_t n, size_t d, uint8_t *bits, uin
     }
 }
 
-static pith_status forward(pith_ctx *ctx, file_args *args, const uint8_t *src, size_t n, pith_buffer *dst,
-                           bool *pays) {
+static pith_status forward(pith_ctx *ctx, file_args *args, const uint8_t *src, size_t n, pith_buffer *dst, bool *pays) {
     *pays = false;
     size_t d = args->n ? args->v[0] : 0;
     if (!d) {

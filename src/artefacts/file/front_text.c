@@ -4,15 +4,15 @@
  * Argument: 1 when words were replaced, else 0. MARK_ONE before a word or letter: its first letter
  * was a capital. MARK_ALL: all of its letters were. MARK_BYTE before a byte that means something
  * else: that byte as it was. Words 0..63 are the bytes 80..BF; word 64 + 64 a + b is the byte
- * C0 + a and then 80 + b. (After P. Skibinski, Sz. Grabowski, S. Deorowicz, "Revisiting
- * dictionary-based compression", 2005.) */
+ * C0 + a and then 80 + b; letters behind a number go on the word. (After P. Skibinski, Sz. Grabowski, S. Deorowicz,
+ * "Revisiting dictionary-based compression", 2005.) */
 #include "artefacts/file/codec.h"
 #include "artefacts/file/detect.h"
 #include "artefacts/file/words.h"
 
 enum { MARK_ONE = 0x01, MARK_ALL = 0x02, MARK_BYTE = 0x03 };
 enum { ONE_BYTE = 64, FIRST_SHORT = 0x80, FIRST_LONG = 0xC0, SECOND = 0x80, SECOND_N = 64 };
-enum { ENDING_MAX = 3, STEM_MIN = 5 };
+enum { ENDING_MAX = 4, STEM_MIN = 4 };
 
 static bool is_capital(uint8_t c) { return c >= 'A' && c <= 'Z'; }
 static bool is_small(uint8_t c) { return c >= 'a' && c <= 'z'; }
@@ -93,8 +93,7 @@ static bool transform(writer *w, const uint8_t *src, size_t n, size_t cap) {
     return true;
 }
 
-static pith_status forward(pith_ctx *ctx, file_args *args, const uint8_t *src, size_t n, pith_buffer *dst,
-                           bool *pays) {
+static pith_status forward(pith_ctx *ctx, file_args *args, const uint8_t *src, size_t n, pith_buffer *dst, bool *pays) {
     *pays = false;
     detect_result look;
     detect_block(src, n, &look);

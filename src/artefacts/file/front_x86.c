@@ -15,7 +15,14 @@ PITH_INLINE size_t head_length(const uint8_t *p) {
     /* REX.W mov, lea, cmp, add and their like with an address relative to the next instruction */
     if ((p[0] & 0xFB) == 0x48 && (p[2] & 0xC7) == 0x05) {
         switch (p[1]) {
-        case 0x8B: case 0x8D: case 0x89: case 0x3B: case 0x39: case 0x03: case 0x2B: case 0x85: return 3;
+        case 0x8B:
+        case 0x8D:
+        case 0x89:
+        case 0x3B:
+        case 0x39:
+        case 0x03:
+        case 0x2B:
+        case 0x85: return 3;
         default: return 0;
         }
     }
@@ -40,8 +47,7 @@ static void convert(uint8_t *data, size_t n, bool forward) {
     }
 }
 
-static pith_status forward(pith_ctx *ctx, file_args *args, const uint8_t *src, size_t n, pith_buffer *dst,
-                           bool *pays) {
+static pith_status forward(pith_ctx *ctx, file_args *args, const uint8_t *src, size_t n, pith_buffer *dst, bool *pays) {
     args->n = 0;
     *pays = false;
     detect_result look;

@@ -9,7 +9,7 @@
 /* clang-format off */
 #define ZSTD(level) {&file_codec_zstd, {1, {level}}}
 #define LZMA {&file_codec_lzma, {3, {9, 0, 0}}} /* preset, filter: try, distance: detect */
-#define BWT {&file_codec_bwt, {1, {100}}}      /* shortest repeat taken out */
+#define BWT {&file_codec_bwt, {1, {128}}}      /* shortest repeat taken out */
 /* index of inputs 12|40, of prime none|short|full, ssm width */
 #define CM(inputs, prime, ssm) {&file_codec_cm, {3, {inputs, prime, ssm}}}
 #define CM_12 CM(0, 0, 0)
@@ -20,7 +20,7 @@ static const select_candidate rows[] = {
     {1, ZSTD(3), BINARY, ZSTD(3), WHEN_ALWAYS},
     {2, ZSTD(9), BINARY, ZSTD(9), WHEN_ALWAYS},
     {3, ZSTD(19), BINARY | FRONT_TEXT, ZSTD(9), WHEN_ALWAYS},
-    {4, LZMA, FRONT_RECORD | FRONT_ARRAY | FRONT_TEXT, LZMA, WHEN_ALWAYS}, /* has filters for machine code */
+    {4, LZMA, BINARY | FRONT_TEXT, LZMA, WHEN_ALWAYS},
     {4, ZSTD(19), FRONT_RECORD | FRONT_ARRAY, ZSTD(9), WHEN_POOR},
     {5, BWT, BINARY | FRONT_TEXT, BWT, WHEN_ALWAYS},
     {5, LZMA, FRONT_RECORD | FRONT_ARRAY | FRONT_TEXT, LZMA, WHEN_REPEATS_WIN},
@@ -34,7 +34,7 @@ static const select_candidate rows[] = {
     {8, BWT, 0, BWT, WHEN_DENSE},
     {8, LZMA, FRONT_RECORD | FRONT_ARRAY, LZMA, WHEN_REPEATS_WIN},
     {9, CM(1, 2, 0), BINARY, CM_12, WHEN_ALWAYS},
-    {9, CM(1, 2, 48), BINARY, CM_12, WHEN_ALWAYS},
+    {9, CM(1, 2, 64), BINARY, CM_12, WHEN_ALWAYS},
     {9, BWT, 0, BWT, WHEN_DENSE},
     {9, LZMA, FRONT_RECORD | FRONT_ARRAY, LZMA, WHEN_REPEATS_WIN},
 };

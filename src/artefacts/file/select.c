@@ -11,6 +11,7 @@
 #define REPEATS_SAMPLE ((size_t)256 << 10)
 #define NOTHING_GAINED 0.98
 #define CLOSE 1.02
+#define SHARE_SLACK 1.15
 #define ALONE 1.15 /* a sample coded alone is larger than its share of the block, by about so much */
 static const struct {
     double at_9, at_19;

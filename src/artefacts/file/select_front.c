@@ -75,7 +75,7 @@ pith_status front_apply(pith_ctx *ctx, const file_front *front, const file_args 
 /* The size of a sample through a front end relative to the size without, above 1 when hopeless. */
 static pith_status judge(pith_ctx *ctx, const select_candidate *candidate, bool of_text, const fronted *f,
                          size_t without_fast, size_t *without, const uint8_t *sample, size_t sample_n, double *ratio) {
-    size_t size;
+    size_t size = 0;
     pith_status status = select_trial(ctx, &fast, f->data, f->n, &size);
     *ratio = (double)size / (double)without_fast;
     if (status || of_text) return status;

@@ -89,9 +89,9 @@ PITH_INLINE unsigned decide(bwt_model *m, coder *c, bool decoding, unsigned bit,
     final = final < P_MIN ? P_MIN : final > 65536 - P_MIN ? 65536 - P_MIN : final;
 
     if (decoding)
-        bit = rc_dec_bit(&c->dec, (unsigned)final);
+        bit = rc_dec_bit(&c->dec, (unsigned) final);
     else
-        rc_enc_bit(&c->enc, (unsigned)final, bit);
+        rc_enc_bit(&c->enc, (unsigned) final, bit);
 
     int32_t error = (int32_t)(bit << 16) - p;
     for (int i = 0; i < n; i++) {

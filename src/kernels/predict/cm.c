@@ -55,7 +55,7 @@ static sizes sizes_of(const cm_size *size, const cm_params *p, size_t max_bytes)
     for (unsigned i = 0; i < size->n_sets; i++) s.weights[i] = (size_t)size->set_rows[i] * size->n_in * 2;
     s.final_weights = 256 * CM_VOTES * 2;
     size_t rows = 1024;
-    while (rows < 65536 && rows < s.n) rows *= 2;
+    while (rows < 16384 && rows < s.n) rows *= 2;
     for (unsigned i = 0; i < CM_N_APM; i++) s.apm[i] = (i ? rows : 256) * APM_BUCKETS * 2;
     return s;
 }
@@ -195,6 +195,7 @@ static pith_status op_copy(predictor *to, const predictor *from) {
     if (z.runs) memcpy(d->run_table, s->run_table, z.runs);
     for (unsigned i = 0; i < CM_N_MATCH; i++) {
         d->match[i].table = old.match[i].table;
+        d->match[i].place = s->match[i].place ? old.match[i].table + (s->match[i].place - s->match[i].table) : NULL;
         memcpy(d->match[i].table, s->match[i].table, z.match);
     }
     for (unsigned i = 0; i < s->size->n_sets; i++) {

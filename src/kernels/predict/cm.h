@@ -26,7 +26,7 @@ typedef struct cm_match {
     uint32_t at, length;   /* where the bytes to come are expected to stand; 0: no match */
     uint32_t min_length;
     uint32_t mask;         /* of table: positions by hash of the last min_length bytes */
-    uint32_t *table;
+    uint32_t *table, *place;
     uint32_t map[64];      /* by length and expected bit */
     unsigned map_at;
     int expected_bit;      /* -1 none */

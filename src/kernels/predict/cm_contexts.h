@@ -4,7 +4,7 @@
 
 #include "kernels/predict/cm_history.h"
 
-#define CM_SMALL_CTX 10
+#define CM_SMALL_CTX 8
 #define CM_LARGE_CTX 30
 
 /* What stands above, in the line before and in the field before that is like this one. */
@@ -33,14 +33,14 @@ PITH_INLINE cm_around cm_look_around(const cm_history *h) {
 #define CTX(a, b) out[i] = cm_hash3((a), (b), i), i++
 
 PITH_INLINE void cm_small_contexts(const cm_history *h, uint32_t *out) {
-    uint32_t c4 = h->c4, c8 = h->c8, c1 = c4 & 0xFF;
+    uint32_t c4 = h->c4, c1 = c4 & 0xFF;
     cm_around a = cm_look_around(h);
     unsigned i = 0;
     CTX(c4 & 0xFFFF, 0);
     CTX(c4 & 0xFFFFFF, 0);
     CTX(c4, 0);
-    CTX(c4, c8 & 0xFF);
-    CTX(c4, c8 & 0xFFFF);
+
+
     CTX(h->word[0], c1 * (h->word_len == 0));
     CTX(h->word[0] + h->gap, h->word[1]);
     CTX(PITH_MIN(a.column, 255u), a.above);

@@ -12,6 +12,7 @@
 #define CM_LANES ((CM_CELLS + CM_OTHERS + 15) / 16 * 16)
 #define CM_CELL_LANES ((CM_CELLS + 15) / 16 * 16)
 #define CM_IN (2 * CM_LANES)
+#define CM_ALL_VOTES (CM_SETS + 3 * CM_NEURAL) /* the state-space model also votes itself */
 _Static_assert(CM_LANES <= CM_MAX_LANES && CM_IN <= CM_MAX_IN && CM_CTX <= CM_MAX_CTX && CM_SETS <= CM_MAX_SETS &&
                    CM_IN % 32 == 0,
                "room for this size");
@@ -90,8 +91,8 @@ PITH_INLINE void CM_FN(cm_select)(cm *m, unsigned seen) {
     m->final_selected[1] = length * 8 + bit;
     m->apm_at[0] = c0;
     m->apm_at[1] = cm_hash2(c1, c0) & m->apm_mask;
+#if CM_APMS > 2
     m->apm_at[2] = cm_hash2(h->c4 & 0xFFFF, c0) & m->apm_mask;
-#if CM_APMS > 3
     m->apm_at[3] = cm_hash2(h->c4 & 0xFFFFFF, c0 + 7) & m->apm_mask;
 #endif
     for (unsigned i = 1; i < CM_APMS; i++) PITH_PREFETCH(m->apm[i] + m->apm_at[i] * APM_BUCKETS);
@@ -115,9 +116,12 @@ static unsigned CM_FN(cm_p)(cm *m) {
         m->votes[i] = (int16_t)st;
         m->vote_p[i] = squash16(&m->logistic, st);
     }
+#if CM_NEURAL
+    for (unsigned i = 0; i < 3; i++) m->votes[CM_SETS + i] = m->row.st[CM_CELLS + CM_N_MATCH + CM_RUN + 1 + i];
+#endif
     int sum = 0;
     for (unsigned i = 0; i < CM_FINALS; i++) {
-        int st = vote_dot(m->final_weights[i] + (size_t)m->final_selected[i] * CM_VOTES, m->votes, CM_SETS);
+        int st = vote_dot(m->final_weights[i] + (size_t)m->final_selected[i] * CM_VOTES, m->votes, CM_ALL_VOTES);
         m->final_p[i] = squash16(&m->logistic, st);
         sum += st;
     }
@@ -132,7 +136,7 @@ static unsigned CM_FN(cm_p)(cm *m) {
 #if CM_APMS == 4
     p = (2 * p + refined[0] + refined[1] + 2 * refined[2] + 2 * refined[3] + 4) >> 3;
 #else
-    p = (2 * p + refined[0] + 2 * refined[1] + 3 * refined[2] + 4) >> 3;
+    p = (2 * p + refined[0] + 5 * refined[1] + 4) >> 3;
 #endif
     return m->p = PITH_MAX(1u, PITH_MIN(65535u, p));
 }
@@ -154,6 +158,7 @@ PITH_INLINE void CM_FN(cm_next_byte)(cm *m) {
     }
     m->buf[m->history.n] = (uint8_t)byte;
     cm_history_update(&m->history);
+    for (unsigned i = 0; i < CM_N_MATCH; i++) cm_match_look(&m->match[i], &m->history);
     m->c0 = 1;
     m->bit = 0;
     /* fast while everything is new, then slower */
@@ -178,7 +183,7 @@ static void CM_FN(cm_update)(cm *m, unsigned bit) {
     for (unsigned i = 0; i < CM_SETS; i++)
         mix_train(m->weights[i] + (size_t)m->selected[i] * CM_IN, m->x, CM_IN, ((target - (int)m->vote_p[i]) * m->rate) >> 10);
     for (unsigned i = 0; i < CM_FINALS; i++)
-        vote_train(m->final_weights[i] + (size_t)m->final_selected[i] * CM_VOTES, m->votes, CM_SETS,
+        vote_train(m->final_weights[i] + (size_t)m->final_selected[i] * CM_VOTES, m->votes, CM_ALL_VOTES,
                   ((target - (int)m->final_p[i]) * CM_FINAL_RATE) >> 10);
     for (unsigned i = 0; i < CM_APMS; i++) apm_update(m->apm[i] + m->apm_at[i], bit, 6);
     cm_row *r = &m->row;
@@ -275,6 +280,7 @@ const cm_size CM_JOIN(CM_FN(cm), CM_ISA_NAME) = {
 #undef CM_FINALS
 #undef CM_CELLS
 #undef CM_IN
+#undef CM_ALL_VOTES
 #undef CM_LANES
 #undef CM_CELL_LANES
 #undef CM_OTHERS

@@ -11,6 +11,12 @@ static uint32_t hash_of_last(const uint8_t *end, uint32_t length) {
     return (uint32_t)(h >> 36);
 }
 
+void cm_match_look(cm_match *m, const cm_history *h) {
+    if (h->n < 16) return;
+    m->place = &m->table[hash_of_last(h->buf + h->n, m->min_length) & m->mask];
+    PITH_PREFETCH(m->place);
+}
+
 void cm_match_update(cm_match *m, const cm_history *h) {
     const uint8_t *buf = h->buf;
     uint32_t n = h->n;
@@ -21,15 +27,14 @@ void cm_match_update(cm_match *m, const cm_history *h) {
         m->length = 0;
     }
     if (n < 16) return;
-    uint32_t *place = &m->table[hash_of_last(buf + n, m->min_length) & m->mask];
-    if (m->length == 0 && *place > 0) {
-        uint32_t at = *place, length = 0;
+    if (m->length == 0 && *m->place > 0) {
+        uint32_t at = *m->place, length = 0;
         while (length < at && length < VERIFY_MAX && buf[at - 1 - length] == buf[n - 1 - length]) length++;
         if (length >= m->min_length) {
             m->at = at;
             m->length = length;
         }
     }
-    *place = n;
+    *m->place = n;
     m->expected_byte = m->length ? buf[m->at] : 0;
 }

@@ -16,7 +16,7 @@
 #define CM_CONTEXTS cm_small_contexts
 #define CM_RUN 0
 #define CM_SETS 3
-#define CM_APMS 3
+#define CM_APMS 2
 #define CM_FINALS 1
 #define CM_NEURAL 0
 #include "kernels/predict/cm_core.h"

@@ -61,7 +61,7 @@ typedef struct ssm_params {
     unsigned chunk;    /* bytes between optimiser steps, 1..256; gradients reach back as far */
     unsigned row_bits; /* 2^row_bits rows of d floats for hashed contexts, 8..24 */
 } ssm_params;
-/* Good for a file of n bytes at level 9: about 50 MB at most, less for small n. */
+/* Good for a file of n bytes at level 9: 73 MB at most, less for small n. */
 ssm_params ssm_params_for(uint64_t n_bytes);
 /* Bytes of memory; 0 for parameters that make no sense. */
 uint64_t ssm_memory(const ssm_params *);

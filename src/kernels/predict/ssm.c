@@ -3,27 +3,13 @@
  * beside sparse n-gram contexts, without any weights in the file).
  *
  * The input of a step is the last byte's vector plus the vectors of twelve hashed contexts,
- * each times a gate that is learnt for its kind and age; layers of a selective SSM follow
+ * each times a gate that is learnt for its kind, its age and the longest order seen; layers of a selective SSM follow
  * (ssm_net.c), then a softmax over 256 bytes. Every `chunk` bytes the gradient is run back
  * through the chunk, the recurrence included, and Adam takes a step; context vectors take
  * Adagrad steps of their own. All floats keep the rules of math/math.h. */
 #include "kernels/predict/ssm.h"
 
 #define P_SCALE 4194304.0f /* 2^22 */
-
-struct ssm {
-    pith_ctx *ctx;
-    ssm_context context;
-    ssm_rows rows;
-    ssm_net net;
-    size_t t; /* step within the chunk */
-    uint8_t *fed, *came; /* [chunk] */
-    ssm_found (*found)[SSM_CONTEXTS]; /* [chunk] */
-    uint32_t pmf[SSM_SYMBOLS];
-    bool pmf_ready;
-    float *arena;
-    size_t arena_n;
-};
 
 /* ---- sizes ---------------------------------------------------------------- */
 
@@ -62,7 +48,7 @@ static ssm_shape shape_of(const ssm_params *p) {
     s.norm = take(&n, s.width);
     s.head = take(&n, s.width * SSM_SYMBOLS);
     s.bias = take(&n, SSM_SYMBOLS);
-    s.gates = take(&n, SSM_CONTEXTS * SSM_COUNTS);
+    s.gates = take(&n, SSM_DEPTHS * SSM_CONTEXTS * SSM_COUNTS);
     s.n_params = n;
     return s;
 }
@@ -123,7 +109,7 @@ static size_t lay_out(ssm_net *net, float *base) {
 }
 
 ssm_params ssm_params_for(uint64_t n_bytes) {
-    ssm_params p = {.width = 48, .layers = 1, .state = 8, .chunk = 8, .row_bits = 12};
+    ssm_params p = {.width = 64, .layers = 2, .state = 8, .chunk = 8, .row_bits = 12};
     /* About half of all contexts come once only, and twelve come with each byte. */
     while (p.row_bits < 18 && (uint64_t)1 << p.row_bits < 6 * n_bytes) p.row_bits++;
     return p;
@@ -134,8 +120,8 @@ uint64_t ssm_memory(const ssm_params *p) {
     ssm_net net = {.shape = shape_of(p)};
     uint64_t rows = (uint64_t)1 << p->row_bits;
     return sizeof(ssm) + sizeof(float) * (uint64_t)lay_out(&net, NULL) +
-           rows * (sizeof(ssm_row_info) + sizeof(float) * p->width) + SSM_HISTORY +
-           SSM_MATCH_CELLS * sizeof(uint32_t) + p->chunk * (2 + SSM_CONTEXTS * sizeof(ssm_found));
+           rows * (sizeof(ssm_row_info) + sizeof(float) * p->width) + SSM_HISTORY + SSM_MATCH_CELLS * sizeof(uint32_t) +
+           p->chunk * (2 + SSM_CONTEXTS * sizeof(ssm_found));
 }
 
 /* ---- beginning -------------------------------------------------------------- */
@@ -181,12 +167,20 @@ static void begin(ssm *m) {
     }
     fill_with(w + s->norm, s->width, 1.0f);
     fill(w + s->head, s->width * SSM_SYMBOLS, 0.1875f, &random);
-    fill_with(w + s->gates, SSM_CONTEXTS * SSM_COUNTS, 1.0f);
+    fill_with(w + s->gates, SSM_DEPTHS * SSM_CONTEXTS * SSM_COUNTS, 1.0f);
     net->beta1_power = net->beta2_power = 1.0f;
     ssm_net_turn(net);
 }
 
 /* ---- stepping ---------------------------------------------------------------- */
+
+/* The gates of one kind of context depend on the longest of orders 2, 3, 4, 6 seen before. */
+static size_t gates_of(const ssm_shape *s, const ssm_found found[SSM_CONTEXTS]) {
+    size_t depth = 0;
+    for (size_t k = 0; k < SSM_DEPTHS; k++)
+        if (found[k].age > 0) depth = k;
+    return s->gates + depth * SSM_CONTEXTS * SSM_COUNTS;
+}
 
 static void step(ssm *m, uint8_t byte) {
     ssm_net *net = &m->net;
@@ -194,15 +188,16 @@ static void step(ssm *m, uint8_t byte) {
     const exact_ops *x = net->x;
     uint32_t hash[SSM_CONTEXTS];
     ssm_context_hashes(&m->context, hash);
+    for (size_t k = 0; k < SSM_CONTEXTS; k++) ssm_rows_prefetch(&m->rows, hash[k]);
     float *input = ssm_net_input(net, m->t);
     m->fed[m->t] = byte;
     memcpy(input, net->param + s->embedding + byte * s->width, s->width * sizeof *input);
-    for (size_t k = 0; k < SSM_CONTEXTS; k++) {
-        ssm_found f = ssm_rows_find(&m->rows, hash[k]);
-        m->found[m->t][k] = f;
-        if (f.age > 0)
-            x->axpy(input, net->param[s->gates + k * SSM_COUNTS + f.age], m->rows.vector + f.row * s->width, s->width);
-    }
+    ssm_found *found = m->found[m->t];
+    for (size_t k = 0; k < SSM_CONTEXTS; k++) found[k] = ssm_rows_find(&m->rows, hash[k]);
+    const float *gate = net->param + gates_of(s, found);
+    for (size_t k = 0; k < SSM_CONTEXTS; k++)
+        if (found[k].age > 0)
+            x->axpy(input, gate[k * SSM_COUNTS + found[k].age], m->rows.vector + found[k].row * s->width, s->width);
     ssm_net_forward(net, m->t);
     m->pmf_ready = false;
 }
@@ -216,9 +211,10 @@ static void learn(ssm *m) {
         const float *back = net->back_x + t * s->width;
         x->axpy(net->gradient + s->embedding + m->fed[t] * s->width, 1.0f, back, s->width);
         float mean_square = x->dot(back, back, s->width) / (float)s->width;
+        const size_t gates = gates_of(s, m->found[t]);
         for (size_t k = 0; k < SSM_CONTEXTS; k++) {
             ssm_found f = m->found[t][k];
-            const size_t gate = s->gates + k * SSM_COUNTS + f.age;
+            const size_t gate = gates + k * SSM_COUNTS + f.age;
             if (f.age > 0) net->gradient[gate] += x->dot(back, m->rows.vector + f.row * s->width, s->width);
             ssm_rows_train(&m->rows, x, f, back, mean_square, net->param[gate]);
         }
@@ -226,7 +222,7 @@ static void learn(ssm *m) {
     ssm_net_step(net);
 }
 
-pith_status ssm_new(pith_ctx *ctx, const ssm_params *p, ssm **out) {
+pith_status ssm_new_on(pith_ctx *ctx, const ssm_params *p, const exact_ops *x, ssm **out) {
     *out = NULL;
     if (!valid(p))
         return pith_fail(ctx, PITH_E_ARGUMENT,
@@ -235,7 +231,7 @@ pith_status ssm_new(pith_ctx *ctx, const ssm_params *p, ssm **out) {
     ssm *m = pith_zalloc(ctx, sizeof *m);
     if (!m) return pith_alloc_status(ctx);
     m->ctx = ctx;
-    m->net.x = exact();
+    m->net.x = x;
     m->net.shape = shape_of(p);
     const size_t n_rows = (size_t)1 << p->row_bits;
     m->rows.bits = p->row_bits;
@@ -245,8 +241,7 @@ pith_status ssm_new(pith_ctx *ctx, const ssm_params *p, ssm **out) {
     m->rows.info = m->arena ? pith_zalloc(ctx, n_rows * sizeof *m->rows.info) : NULL;
     m->rows.vector = m->rows.info ? pith_zalloc(ctx, n_rows * p->width * sizeof *m->rows.vector) : NULL;
     m->context.history = m->rows.vector ? pith_zalloc(ctx, SSM_HISTORY) : NULL;
-    m->context.last_seen =
-        m->context.history ? pith_zalloc(ctx, SSM_MATCH_CELLS * sizeof *m->context.last_seen) : NULL;
+    m->context.last_seen = m->context.history ? pith_zalloc(ctx, SSM_MATCH_CELLS * sizeof *m->context.last_seen) : NULL;
     m->found = m->context.last_seen ? pith_zalloc(ctx, p->chunk * sizeof *m->found) : NULL;
     m->fed = m->found ? pith_zalloc(ctx, 2 * (size_t)p->chunk) : NULL;
     if (!m->fed) {
@@ -261,6 +256,8 @@ pith_status ssm_new(pith_ctx *ctx, const ssm_params *p, ssm **out) {
     *out = m;
     return PITH_OK;
 }
+
+pith_status ssm_new(pith_ctx *ctx, const ssm_params *p, ssm **out) { return ssm_new_on(ctx, p, exact(), out); }
 
 void ssm_free(ssm *m) {
     if (!m) return;

@@ -6,26 +6,27 @@
 #include "kernels/predict/predict.h"
 #include "math/math.h"
 
-#define SSM_HEADS 16    /* decay rates per layer; channel i belongs to head i % SSM_HEADS */
-#define SSM_TAPS 4      /* width of the short convolution */
+#define SSM_HEADS 16 /* decay rates per layer; channel i belongs to head i % SSM_HEADS */
+#define SSM_TAPS 4   /* width of the short convolution */
 #define SSM_SYMBOLS 256
 #define SSM_MAX_LAYERS 4
-#define SSM_WAYS 4      /* rows a context may take */
-#define SSM_COUNTS 16   /* a row's age, 0..15, chooses its gate */
+#define SSM_WAYS 4    /* rows a context may take */
+#define SSM_COUNTS 16 /* a row's age, 0..15, is one half of what chooses its gate */
+#define SSM_DEPTHS 4  /* how many of the orders 2, 3, 4, 6 have been seen is the other half */
 
 /* ---- what the model sees of the past (ssm_context.c) ---------------------- */
 
 #define SSM_CONTEXTS 12
 
 typedef struct ssm_context {
-    uint8_t *history;       /* the last history_mask + 1 bytes, as a ring */
-    uint32_t *last_seen;    /* [SSM_MATCH_CELLS] hash of the last bytes -> position after them */
-    uint64_t n;             /* bytes seen */
+    uint8_t *history;          /* the last history_mask + 1 bytes, as a ring */
+    uint32_t *last_seen;       /* [SSM_MATCH_CELLS] hash of the last bytes -> position after them */
+    uint64_t n;                /* bytes seen */
     uint64_t line, line_above; /* where this line and the one above begin */
-    uint64_t match;         /* position of the byte that followed the matching past */
-    uint32_t match_length;  /* 0: none */
-    uint64_t recent;        /* the last 8 bytes, newest lowest */
-    uint32_t word[3];       /* hashes: the word begun, the one before, the one before that */
+    uint64_t match;            /* position of the byte that followed the matching past */
+    uint32_t match_length;     /* 0: none */
+    uint64_t recent;           /* the last 8 bytes, newest lowest */
+    uint32_t word[3];          /* hashes: the word begun, the one before, the one before that */
 } ssm_context;
 
 #define SSM_HISTORY ((uint64_t)1 << 20)
@@ -58,6 +59,8 @@ typedef struct ssm_found {
 
 /* The row of a context; takes over the least used of four when it has none. */
 ssm_found ssm_rows_find(ssm_rows *r, uint32_t hash);
+/* Starts fetching what ssm_rows_find will look at. */
+void ssm_rows_prefetch(const ssm_rows *r, uint32_t hash);
 /* Adagrad with one rate per row; `gate` is what the row was multiplied by. A row that has
  * been taken over since is left alone. */
 void ssm_rows_train(ssm_rows *r, const exact_ops *x, ssm_found f, const float *gradient, float gradient_mean_square,
@@ -67,15 +70,15 @@ void ssm_rows_train(ssm_rows *r, const exact_ops *x, ssm_found f, const float *g
 
 /* Where the parameters of a layer begin in the one array of all. */
 typedef struct ssm_layer {
-    size_t norm;        /* [width] */
-    size_t in;          /* [width][columns] */
-    size_t conv;        /* [SSM_TAPS][conv_columns] */
-    size_t conv_bias;   /* [conv_columns] */
-    size_t dt_bias;     /* [SSM_HEADS] */
-    size_t log_rate;    /* [SSM_HEADS] */
-    size_t skip;        /* [channels] */
-    size_t out_norm;    /* [channels] */
-    size_t out;         /* [channels][width] */
+    size_t norm;      /* [width] */
+    size_t in;        /* [width][columns] */
+    size_t conv;      /* [SSM_TAPS][conv_columns] */
+    size_t conv_bias; /* [conv_columns] */
+    size_t dt_bias;   /* [SSM_HEADS] */
+    size_t log_rate;  /* [SSM_HEADS] */
+    size_t skip;      /* [channels] */
+    size_t out_norm;  /* [channels] */
+    size_t out;       /* [channels][width] */
     size_t end;
 } ssm_layer;
 
@@ -85,11 +88,11 @@ typedef struct ssm_shape {
     size_t width, layers, state, chunk;
     size_t channels, conv_columns, columns;
     size_t embedding; /* [SSM_SYMBOLS][width] */
-    size_t gates;     /* [SSM_CONTEXTS][SSM_COUNTS] */
     ssm_layer layer[SSM_MAX_LAYERS];
-    size_t norm;      /* [width] */
-    size_t head;      /* [width][SSM_SYMBOLS] */
-    size_t bias;      /* [SSM_SYMBOLS] */
+    size_t norm;  /* [width] */
+    size_t head;  /* [width][SSM_SYMBOLS] */
+    size_t bias;  /* [SSM_SYMBOLS] */
+    size_t gates; /* [SSM_DEPTHS][SSM_CONTEXTS][SSM_COUNTS] */
     size_t n_params;
 } ssm_shape;
 
@@ -120,16 +123,16 @@ typedef struct ssm_net {
     const exact_ops *x;
     ssm_shape shape;
     float *param, *first, *second, *gradient; /* [n_params] */
-    float *in_turned[SSM_MAX_LAYERS];          /* transposed copies for the way back */
+    float *in_turned[SSM_MAX_LAYERS];         /* transposed copies for the way back */
     float *out_turned[SSM_MAX_LAYERS];
     float *head_turned;
     ssm_trace_layer trace[SSM_MAX_LAYERS];
     float *last, *last_root, *last_normed; /* [chunk][width], [chunk], [chunk][width] */
     float *probability;                    /* [chunk][SSM_SYMBOLS]; becomes the gradient of the logits */
     /* scratch of backward */
-    float *back_x, *back_normed;                             /* [chunk][width] */
-    float *back_out, *back_projected, *back_conv;            /* [chunk][channels | columns | conv_columns] */
-    float *back_state, *back_decay, *back_fed, *back_read;   /* [state][channels], [channels] x 3 */
+    float *back_x, *back_normed;                           /* [chunk][width] */
+    float *back_out, *back_projected, *back_conv;          /* [chunk][channels | columns | conv_columns] */
+    float *back_state, *back_decay, *back_fed, *back_read; /* [state][channels], [channels] x 3 */
     float beta1_power, beta2_power;
     uint32_t n_steps;
 } ssm_net;
@@ -143,6 +146,26 @@ void ssm_net_forward(ssm_net *net, size_t t);
 void ssm_net_backward(ssm_net *net, const uint8_t *came);
 /* An optimiser step; then the state after the chunk becomes the state before the next. */
 void ssm_net_step(ssm_net *net);
+/* Renews the transposed copies. */
 void ssm_net_turn(ssm_net *net);
+
+/* ---- all of it (ssm.c) --------------------------------------------------------- */
+
+struct ssm {
+    pith_ctx *ctx;
+    ssm_context context;
+    ssm_rows rows;
+    ssm_net net;
+    size_t t;                         /* step within the chunk */
+    uint8_t *fed, *came;              /* [chunk] the byte before and the byte to be told */
+    ssm_found (*found)[SSM_CONTEXTS]; /* [chunk] */
+    uint32_t pmf[SSM_SYMBOLS];
+    bool pmf_ready;
+    float *arena; /* all arrays of net */
+    size_t arena_n;
+};
+
+/* ssm_new on given kernels, for the tests. */
+pith_status ssm_new_on(pith_ctx *ctx, const ssm_params *p, const exact_ops *x, ssm **out);
 
 #endif

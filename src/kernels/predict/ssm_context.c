@@ -5,9 +5,7 @@
 #define MATCH_MIN 4
 #define MATCH_MOST 60
 
-static uint8_t at(const ssm_context *c, uint64_t position) {
-    return c->history[position & (SSM_HISTORY - 1)];
-}
+static uint8_t at(const ssm_context *c, uint64_t position) { return c->history[position & (SSM_HISTORY - 1)]; }
 
 static uint32_t hash2(uint32_t a, uint32_t b) {
     uint32_t h = (a + b * 0x9E3779B1u) * 0x85EBCA6Bu;
@@ -25,14 +23,15 @@ static void match_add(ssm_context *c) {
         c->match_length = 0;
     }
     if (c->n <= MATCH_MIN) return;
-    uint32_t *cell = c->last_seen + (hash2((uint32_t)c->recent, (uint32_t)(c->recent >> 32) & 0xFF) &
-                                     (SSM_MATCH_CELLS - 1));
+    uint32_t *cell =
+        c->last_seen + (hash2((uint32_t)c->recent, (uint32_t)(c->recent >> 32) & 0xFF) & (SSM_MATCH_CELLS - 1));
     /* Positions are kept modulo 2^32; anything older than the history is no candidate. */
     uint64_t age = (uint32_t)((uint32_t)c->n - *cell);
     if (c->match_length == 0 && age > 0 && age < SSM_HISTORY - MATCH_MOST && age < c->n) {
         uint64_t candidate = c->n - age;
         uint32_t length = 0;
-        while (length < MATCH_MOST / 2 && length < candidate && at(c, candidate - 1 - length) == at(c, c->n - 1 - length))
+        while (length < MATCH_MOST / 2 && length < candidate &&
+               at(c, candidate - 1 - length) == at(c, c->n - 1 - length))
             length++;
         if (length >= MATCH_MIN) {
             c->match = candidate;
@@ -65,8 +64,7 @@ void ssm_context_hashes(const ssm_context *c, uint32_t hash[SSM_CONTEXTS]) {
     uint32_t c4 = (uint32_t)c->recent, c8 = (uint32_t)(c->recent >> 32);
     uint64_t column = c->n - c->line;
     uint32_t above = 0;
-    if (c->line_above + column < c->line && c->n - c->line_above < SSM_HISTORY)
-        above = at(c, c->line_above + column);
+    if (c->line_above + column < c->line && c->n - c->line_above < SSM_HISTORY) above = at(c, c->line_above + column);
     uint32_t expected = 0, length = PITH_MIN(c->match_length, 15u), rough = 0;
     if (length > 0) {
         expected = at(c, c->match);

@@ -11,10 +11,10 @@
 #include "kernels/predict/ssm.h"
 
 #define NORM_EPSILON 1e-5f
-#define RATE_FIRST 6e-3f      /* learning rate at the start */
-#define RATE_LAST 3e-4f       /* and in the end */
-#define RATE_FALL 5e-4f       /* half way between after 1/RATE_FALL steps */
-#define LAYER_RATE 0.25f      /* of a layer's parameters, as a part of the rest's */
+#define RATE_FIRST 4e-3f /* learning rate at the start */
+#define RATE_LAST 3e-4f  /* and in the end */
+#define RATE_FALL 5e-4f  /* half way between after 1/RATE_FALL steps */
+#define LAYER_RATE 0.15f /* of a layer's parameters, as a part of the rest's */
 #define ADAM_BETA1 0.8f
 #define ADAM_BETA2 0.9999f
 #define ADAM_EPSILON 1e-6f
@@ -224,9 +224,7 @@ static void adam_range(ssm_net *net, size_t from, size_t to, const exact_adam *p
 }
 
 /* Next power of beta; one that no longer matters beside 1 is 0, not a denormal. */
-static float shrink(float power, float beta) {
-    return power * beta < 1e-12f ? 0.0f : power * beta;
-}
+static float shrink(float power, float beta) { return power * beta < 1e-12f ? 0.0f : power * beta; }
 
 void ssm_net_step(ssm_net *net) {
     const ssm_shape *s = &net->shape;
@@ -248,7 +246,6 @@ void ssm_net_step(ssm_net *net) {
         const ssm_trace_layer *tr = &net->trace[l];
         memmove(tr->window, tr->window + s->chunk * s->conv_columns,
                 (SSM_TAPS - 1) * s->conv_columns * sizeof *tr->window);
-        memcpy(tr->state, tr->state + s->chunk * s->state * s->channels,
-               s->state * s->channels * sizeof *tr->state);
+        memcpy(tr->state, tr->state + s->chunk * s->state * s->channels, s->state * s->channels * sizeof *tr->state);
     }
 }

@@ -9,8 +9,12 @@
 #define ROW_EPSILON 1e-3f
 #define ROW_COUNT_MAX 255
 
+static uint32_t first_row(const ssm_rows *r, uint32_t hash) { return (hash >> (32 - (r->bits - 2))) * SSM_WAYS; }
+
+void ssm_rows_prefetch(const ssm_rows *r, uint32_t hash) { PITH_PREFETCH(r->info + first_row(r, hash)); }
+
 ssm_found ssm_rows_find(ssm_rows *r, uint32_t hash) {
-    const uint32_t first = (hash >> (32 - (r->bits - 2))) * SSM_WAYS;
+    const uint32_t first = first_row(r, hash);
     const uint16_t check = (uint16_t)(hash | 1);
     ssm_row_info *info = r->info + first;
     unsigned i = 0, least = 0;
@@ -26,6 +30,7 @@ ssm_found ssm_rows_find(ssm_rows *r, uint32_t hash) {
             for (unsigned j = 0; j < SSM_WAYS; j++)
                 if (info[j].count > 1) info[j].count--;
     }
+    for (size_t at = 0; at < r->width; at += 16) PITH_PREFETCH(r->vector + (first + i) * r->width + at);
     return (ssm_found){first + i, check, (uint16_t)PITH_MIN(info[i].count, SSM_COUNTS - 1)};
 }
 

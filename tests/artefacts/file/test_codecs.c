@@ -16,12 +16,12 @@ typedef struct variant {
 } variant;
 
 static const variant variants[] = {
-    {&file_codec_stored, {0}},        {&file_codec_run, {0}},
-    {&file_codec_zstd, {1, {1}}},     {&file_codec_zstd, {1, {9}}},
-    {&file_codec_zstd, {1, {19}}},    {&file_codec_lzma, {3, {9, 0, 0}}},
+    {&file_codec_stored, {0}},          {&file_codec_run, {0}},
+    {&file_codec_zstd, {1, {1}}},       {&file_codec_zstd, {1, {9}}},
+    {&file_codec_zstd, {1, {19}}},      {&file_codec_lzma, {3, {9, 0, 0}}},
     {&file_codec_lzma, {3, {2, 1, 0}}}, {&file_codec_lzma, {3, {6, 2, 0}}},
     {&file_codec_lzma, {3, {6, 9, 4}}}, {&file_codec_lzma, {3, {6, 8, 0}}},
-    {&file_codec_bwt, {1, {0}}},      {&file_codec_bwt, {1, {32}}},
+    {&file_codec_bwt, {1, {0}}},        {&file_codec_bwt, {1, {32}}},
     {&file_codec_bwt, {1, {100}}},
 };
 
@@ -217,13 +217,20 @@ static void bytes_behind_a_block_are_refused(void **state) {
 static void arguments_out_of_range_are_refused(void **state) {
     (void)state;
     static const variant wrong[] = {
-        {&file_codec_stored, {1, {0}}},        {&file_codec_run, {1, {0}}},
-        {&file_codec_zstd, {0}},               {&file_codec_zstd, {1, {0}}},
-        {&file_codec_zstd, {1, {23}}},         {&file_codec_zstd, {2, {3, 3}}},
-        {&file_codec_lzma, {2, {9, 0}}},       {&file_codec_lzma, {3, {10, 0, 0}}},
-        {&file_codec_lzma, {3, {9, 10, 0}}},   {&file_codec_lzma, {3, {9, 0, 257}}},
-        {&file_codec_bwt, {0}},                {&file_codec_bwt, {1, {31}}},
-        {&file_codec_bwt, {1, {65537}}},       {&file_codec_bwt, {1, {UINT32_MAX}}},
+        {&file_codec_stored, {1, {0}}},
+        {&file_codec_run, {1, {0}}},
+        {&file_codec_zstd, {0}},
+        {&file_codec_zstd, {1, {0}}},
+        {&file_codec_zstd, {1, {23}}},
+        {&file_codec_zstd, {2, {3, 3}}},
+        {&file_codec_lzma, {2, {9, 0}}},
+        {&file_codec_lzma, {3, {10, 0, 0}}},
+        {&file_codec_lzma, {3, {9, 10, 0}}},
+        {&file_codec_lzma, {3, {9, 0, 257}}},
+        {&file_codec_bwt, {0}},
+        {&file_codec_bwt, {1, {31}}},
+        {&file_codec_bwt, {1, {65537}}},
+        {&file_codec_bwt, {1, {UINT32_MAX}}},
     };
     pith_ctx *ctx = pith_ctx_new(NULL);
     for (size_t i = 0; i < PITH_COUNT(wrong); i++) {

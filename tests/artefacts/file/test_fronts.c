@@ -283,8 +283,8 @@ static void logarithms_are_right(void **state) {
     assert_int_equal(detect_log2(1), 0);
     assert_int_equal(detect_log2(2), 65536);
     assert_int_equal(detect_log2(1u << 31), 31u << 16);
-    assert_int_equal(detect_log2(3), 103872);           /* 1.5849625 * 65536 = 103872.1 */
-    assert_int_equal(detect_log2(1000000), 1306235);    /* 19.931569 * 65536 = 1306235.3 */
+    assert_int_equal(detect_log2(3), 103872);        /* 1.5849625 * 65536 = 103872.1 */
+    assert_int_equal(detect_log2(1000000), 1306235); /* 19.931569 * 65536 = 1306235.3 */
 }
 
 static void statistics_say_what_is_there(void **state) {
