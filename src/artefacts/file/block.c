@@ -34,6 +34,7 @@ uint64_t block_decode_memory(const block_header *h) {
 
 double block_decode_ns(const block_header *h) {
     double ns = (double)h->codec->cost(&h->codec_args) * (double)h->transformed_n;
+    if (h->codec->start_ns) ns += (double)h->codec->start_ns(&h->codec_args);
     return ns + (double)h->raw_n * (h->front ? BLOCK_FRONT_NS : 0);
 }
 

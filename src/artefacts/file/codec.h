@@ -33,6 +33,8 @@ typedef struct file_codec {
     uint64_t (*memory)(const file_args *, size_t raw_n, bool decoding);
     /* Rough decode time in nanoseconds per raw byte on a 3 GHz core. */
     uint32_t (*cost)(const file_args *);
+    /* The same for what a block takes before its first byte; NULL: nothing to speak of. */
+    uint64_t (*start_ns)(const file_args *);
 } file_codec;
 
 /* A front end: forward transforms src into a new buffer (size may differ) and fills `args`

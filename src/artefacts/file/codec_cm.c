@@ -47,24 +47,48 @@ static pith_status cm_block_encode(pith_ctx *ctx, const file_args *args, const u
     return status;
 }
 
+/* The longest text that these arguments stand for. */
+static primer_id longest(const file_args *args) {
+    static const primer_id most[] = {PRIMER_NONE, PRIMER_PROSE_SHORT, PRIMER_PROSE};
+    return most[args->v[ARG_PRIME]];
+}
+
+static bool allowed(const file_args *args, primer_id primer) {
+    size_t n, most;
+    primer_text(primer, &n);
+    primer_text(longest(args), &most);
+    return n <= most;
+}
+
 static pith_status cm_block_decode(pith_ctx *ctx, const file_args *args, const uint8_t *src, size_t n, uint8_t *dst,
                                    size_t raw_n) {
     uint64_t record = 0;
     size_t used = n > 1 ? pith_varint_get(src + 1, n - 1, &record) : 0;
     if (!used || record > MAX_RECORD || src[0] >= PRIMER_COUNT)
         return pith_fail(ctx, PITH_E_FORMAT, "bad head of a context-mixing block");
+    if (record == 1) return pith_fail(ctx, PITH_E_FORMAT, "a context-mixing block has records of one byte");
+    if (!allowed(args, (primer_id)src[0]))
+        return pith_fail(ctx, PITH_E_FORMAT, "a context-mixing block has a longer built-in text than its arguments allow");
     cm_params p = params_of(args, (primer_id)src[0], (unsigned)record);
     return cm_decode(ctx, &p, src + 1 + used, n - 1 - used, dst, raw_n);
 }
 
 static uint64_t cm_block_memory(const file_args *args, size_t raw_n, bool decoding) {
-    cm_params p = params_of(args, args->v[ARG_PRIME] ? PRIMER_PROSE : PRIMER_NONE, 0);
+    cm_params p = params_of(args, longest(args), 0);
     (void)decoding; /* both sides build the same model; the choice of a primer needs less and comes before */
     return cm_memory(&p, raw_n);
 }
 
 static uint32_t cm_cost(const file_args *args) {
     return args->v[ARG_SSM] ? 60000 : args->v[ARG_INPUTS] ? 5000 : 1600; /* measured */
+}
+
+static uint64_t cm_start_ns(const file_args *args) {
+    size_t n;
+    primer_text(longest(args), &n);
+    file_args alone = *args;
+    alone.v[ARG_SSM] = 0; /* it hears only the end of the text */
+    return (uint64_t)n * cm_cost(&alone) + (args->v[ARG_SSM] ? PITH_MIN(n, CM_SSM_PRIMER) * (uint64_t)cm_cost(args) : 0);
 }
 
 const file_codec file_codec_cm = {
@@ -75,4 +99,5 @@ const file_codec file_codec_cm = {
     .check = cm_check,
     .memory = cm_block_memory,
     .cost = cm_cost,
+    .start_ns = cm_start_ns,
 };

@@ -34,7 +34,7 @@ static const select_candidate rows[] = {
     {8, BWT, 0, BWT, WHEN_DENSE},
     {8, LZMA, FRONT_RECORD | FRONT_ARRAY, LZMA, WHEN_REPEATS_WIN},
     {9, CM(1, 2, 0), BINARY, CM_12, WHEN_ALWAYS},
-    {9, CM(1, 2, 64), BINARY, CM_12, WHEN_ALWAYS},
+    {9, CM(1, 2, 48), BINARY, CM_12, WHEN_ALWAYS},
     {9, BWT, 0, BWT, WHEN_DENSE},
     {9, LZMA, FRONT_RECORD | FRONT_ARRAY, LZMA, WHEN_REPEATS_WIN},
 };

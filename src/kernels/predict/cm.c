@@ -31,7 +31,8 @@ static const cm_size *without_ssm(const cm_params *p) {
 /* Tables are as large as the input deserves: lines of 64 bytes for its contexts' slots. */
 static unsigned table_bits(const cm_size *size, size_t n) {
     unsigned bits = 10;
-    while (bits < 22 && (UINT64_C(4) << bits) < (uint64_t)n * size->n_ctx) bits++;
+    unsigned most = size->n_ctx < 16 ? 21 : 22;
+    while (bits < most && (UINT64_C(4) << bits) < (uint64_t)n * size->n_ctx) bits++;
     return bits;
 }
 
@@ -60,11 +61,8 @@ static sizes sizes_of(const cm_size *size, const cm_params *p, size_t max_bytes)
     return s;
 }
 
-/* The state-space model is slow: it hears only the end of the primer. */
-#define SSM_PRIMER ((size_t)40 << 10)
-
 static ssm_params ssm_of(const cm_params *p, size_t max_bytes) {
-    ssm_params sp = ssm_params_for(PITH_MIN(p->primer_n, SSM_PRIMER) + max_bytes);
+    ssm_params sp = ssm_params_for(PITH_MIN(p->primer_n, CM_SSM_PRIMER) + max_bytes);
     sp.width = p->ssm_width;
     return sp;
 }
@@ -125,7 +123,7 @@ static void begin(cm *m, bool fresh) {
         cm_neural_tree(m);
     }
     size->start(m);
-    size_t alone = m->ssm && m->params.primer_n > SSM_PRIMER ? m->params.primer_n - SSM_PRIMER : 0;
+    size_t alone = m->ssm && m->params.primer_n > CM_SSM_PRIMER ? m->params.primer_n - CM_SSM_PRIMER : 0;
     if (alone) without_ssm(&m->params)->learn(m, m->params.primer, alone);
     size->learn(m, m->params.primer + alone, m->params.primer_n - alone);
 }
@@ -158,14 +156,17 @@ static void op_update(predictor *base, unsigned bit) {
 
 static pith_status new_ssm(cm *m) {
     ssm_params sp = ssm_of(&m->params, m->max_bytes);
-    return ssm_new(m->base.ctx, &sp, &m->ssm);
+    ssm *fresh;
+    pith_status status = ssm_new(m->base.ctx, &sp, &fresh);
+    if (status) return status; /* the old one, if any, stays */
+    ssm_free(m->ssm);
+    m->ssm = fresh;
+    return PITH_OK;
 }
 
 static pith_status op_reset(predictor *base) {
     cm *m = (cm *)(void *)base;
     if (m->ssm) {
-        ssm_free(m->ssm);
-        m->ssm = NULL;
         pith_status status = new_ssm(m);
         if (status) return status;
     }
@@ -221,6 +222,8 @@ static pith_status cm_new(pith_ctx *ctx, const cm_params *params, size_t max_byt
     *out = NULL;
     if (max_bytes > UINT32_MAX / 2 || params->primer_n > UINT32_MAX / 4)
         return pith_fail(ctx, PITH_E_LIMIT, "a context-mixing block holds at most %u bytes", UINT32_MAX / 2);
+    if (params->record == 1 || params->record > UINT16_MAX)
+        return pith_fail(ctx, PITH_E_ARGUMENT, "records of %u bytes cannot be modelled", params->record);
     const cm_size *size = size_of(params);
     sizes s = sizes_of(size, params, max_bytes);
     cm *m = pith_zalloc(ctx, sizeof *m);

@@ -1,7 +1,7 @@
 /* The context-mixing model, as its parts see it. Private to predict/.
  *
- * Every context keeps a 16-bit cell per node of the byte's binary tree (12-bit probability,
- * 4-bit count). A map per context turns (count, probability) into what such cells were worth
+ * Every context keeps a 16-bit cell per node of the byte's binary tree (4-bit count,
+ * 12-bit probability). A map per context turns (count, probability) into what such cells were worth
  * so far; stretched maps and raw cells are the inputs of gated mixers, whose votes a second
  * mixer weighs; APM stages refine the result (M. Mahoney's PAQ family is the ancestor). */
 #ifndef PREDICT_CM_H
@@ -65,9 +65,10 @@ struct cm {
     cm_row row;
     cell_steps cell_steps __attribute__((aligned(16)));
     cm_match match[CM_N_MATCH];
-    uint32_t *run_table; /* check << 16 | byte << 8 | count */
+    uint32_t *run_table; /* as many as the table has lines: check << 16 | byte << 8 | count */
     uint32_t *run[CM_MAX_RUN];
     uint32_t run_map[CM_MAX_RUN][64];
+    unsigned run_rank[CM_MAX_RUN], run_expected[CM_MAX_RUN]; /* for the coming byte */
     int run_key[CM_MAX_RUN];
     /* mixing */
     int16_t x[CM_MAX_IN] __attribute__((aligned(64)));

@@ -15,20 +15,20 @@
 /* x[i] = st, x[lanes + i] = (p - 2048) / 4; a lane with count 0 says nothing. n: multiple of 16 */
 PITH_INLINE void cm_lanes_to_inputs(const cm_row *r, int16_t *x, unsigned n) {
 #if CM_ISA >= 1
-    const __m256i fifteen = _mm256_set1_epi16(15), half = _mm256_set1_epi16(2048);
+    const __m256i p_bits = _mm256_set1_epi16(4095), half = _mm256_set1_epi16(2048);
     for (unsigned i = 0; i < n; i += 16) {
         __m256i v = _mm256_load_si256((const __m256i *)(const void *)(r->value + i));
         __m256i st = _mm256_load_si256((const __m256i *)(const void *)(r->st + i));
-        __m256i known = _mm256_cmpgt_epi16(_mm256_and_si256(v, fifteen), _mm256_setzero_si256());
-        __m256i raw = _mm256_srai_epi16(_mm256_sub_epi16(_mm256_srli_epi16(v, 4), half), 2);
+        __m256i known = _mm256_cmpgt_epi16(_mm256_srli_epi16(v, 12), _mm256_setzero_si256());
+        __m256i raw = _mm256_srai_epi16(_mm256_sub_epi16(_mm256_and_si256(v, p_bits), half), 2);
         _mm256_store_si256((__m256i *)(void *)(x + i), _mm256_and_si256(st, known));
         _mm256_store_si256((__m256i *)(void *)(x + n + i), _mm256_and_si256(raw, known));
     }
 #else
     for (unsigned i = 0; i < n; i++) {
-        int known = (r->value[i] & 15) != 0 ? -1 : 0;
+        int known = r->value[i] >> 12 != 0 ? -1 : 0;
         x[i] = (int16_t)(r->st[i] & known);
-        x[n + i] = (int16_t)((((int)(r->value[i] >> 4) - 2048) >> 2) & known);
+        x[n + i] = (int16_t)((((int)(r->value[i] & 4095) - 2048) >> 2) & known);
     }
 #endif
 }
@@ -36,25 +36,25 @@ PITH_INLINE void cm_lanes_to_inputs(const cm_row *r, int16_t *x, unsigned n) {
 /* p += (bit - p) * step(count), the count stops at 15; in place. n: multiple of 16 */
 PITH_INLINE void cm_lanes_learn(cm_row *r, const cell_steps *t, unsigned bit, unsigned n) {
 #if CM_ISA >= 1
-    const __m256i fifteen = _mm256_set1_epi16(15), target = _mm256_set1_epi16(bit ? 4095 : 0);
+    const __m256i fifteen = _mm256_set1_epi16(15), p_bits = _mm256_set1_epi16(4095), target = _mm256_set1_epi16(bit ? 4095 : 0);
     const __m256i low = _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)(const void *)t->low));
     const __m256i high = _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)(const void *)t->high));
     for (unsigned i = 0; i < n; i += 16) {
         __m256i *at = (__m256i *)(void *)(r->value + i);
-        __m256i v = _mm256_load_si256(at), count = _mm256_and_si256(v, fifteen), p = _mm256_srli_epi16(v, 4);
+        __m256i v = _mm256_load_si256(at), count = _mm256_srli_epi16(v, 12), p = _mm256_and_si256(v, p_bits);
         __m256i key = _mm256_or_si256(count, _mm256_set1_epi16((short)0x8000)); /* high bytes look up zero */
         __m256i step = _mm256_or_si256(_mm256_shuffle_epi8(low, key), _mm256_slli_epi16(_mm256_shuffle_epi8(high, key), 8));
         __m256i diff = _mm256_slli_epi16(_mm256_sub_epi16(target, p), 1);
         p = _mm256_add_epi16(p, _mm256_mulhi_epi16(diff, step));
         count = _mm256_min_epi16(_mm256_add_epi16(count, _mm256_set1_epi16(1)), fifteen);
-        _mm256_store_si256(at, _mm256_or_si256(_mm256_slli_epi16(p, 4), count));
+        _mm256_store_si256(at, _mm256_or_si256(_mm256_slli_epi16(count, 12), p));
     }
 #else
     for (unsigned i = 0; i < n; i++) {
-        unsigned v = r->value[i], count = v & 15;
-        int p = (int)(v >> 4), step = t->low[count] | t->high[count] << 8;
+        unsigned v = r->value[i], count = v >> 12;
+        int p = (int)(v & 4095), step = t->low[count] | t->high[count] << 8;
         p += ((bit ? 4095 : 0) - p) * 2 * step >> 16;
-        r->value[i] = (uint16_t)((unsigned)p << 4 | (count < 15 ? count + 1 : count));
+        r->value[i] = (uint16_t)((count < 15 ? count + 1 : count) << 12 | (unsigned)p);
     }
 #endif
 }

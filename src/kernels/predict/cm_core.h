@@ -37,14 +37,14 @@ PITH_INLINE unsigned CM_FN(cm_look_up_cells)(cm *m) {
         r->st[i] = stretch[held >> 20];
     }
     unsigned seen = 0;
-    for (unsigned i = 0; i < 5; i++) seen += (r->value[i] & 15) != 0;
+    for (unsigned i = 0; i < 5; i++) seen += r->value[i] >> 12 != 0;
     return seen;
 }
 
 /* A model that is not a cell, as a lane: p is 12 bits; heard or not. */
 PITH_INLINE void CM_FN(cm_say)(cm *m, unsigned lane, unsigned p, bool heard) {
     m->row.st[lane] = m->logistic.stretch[p];
-    m->row.value[lane] = (uint16_t)(p << 4 | heard);
+    m->row.value[lane] = (uint16_t)(heard ? 1u << 12 | p : p);
 }
 
 PITH_INLINE void CM_FN(cm_ask_matches)(cm *m, unsigned lane) {
@@ -59,12 +59,25 @@ PITH_INLINE void CM_FN(cm_ask_matches)(cm *m, unsigned lane) {
 
 PITH_INLINE void CM_FN(cm_ask_runs)(cm *m, unsigned lane) {
     for (int i = 0; i < CM_RUN; i++) {
-        uint32_t r = *m->run[i];
-        unsigned count = r & 0xFF, expected = (r >> 8 & 0xFF) | 256;
-        bool heard = count > 0 && expected >> (8 - m->bit) == m->c0;
+        unsigned expected = m->run_expected[i];
+        bool heard = expected >> (8 - m->bit) == m->c0;
+        unsigned key = m->run_rank[i] + (expected >> (7 - m->bit) & 1);
+        m->run_key[i] = heard ? (int)key : -1;
+        CM_FN(cm_say)(m, lane + (unsigned)i, m->run_map[i][key] >> 20, heard);
+    }
+}
+
+/* What the runs of the coming byte's contexts say. */
+PITH_INLINE void CM_FN(cm_find_runs)(cm *m) {
+    for (int i = 0; i < CM_RUN; i++) {
+        uint32_t h = m->hash[i] * 0x9E3779B1u;
+        m->run[i] = &m->run_table[h >> 8 & m->table_mask];
+        if (*m->run[i] >> 16 != (h & 0xFFFF)) *m->run[i] = h << 16;
+        unsigned count = *m->run[i] & 0xFF;
         unsigned rank = count < 16 ? count : count < 32 ? 16 + (count - 16) / 4 : 20 + PITH_MIN((count - 32) / 32, 3u);
-        m->run_key[i] = heard ? (int)(rank * 2 + (expected >> (7 - m->bit) & 1)) : -1;
-        CM_FN(cm_say)(m, lane + (unsigned)i, m->run_map[i][heard ? m->run_key[i] : 0] >> 20, heard);
+        m->run_rank[i] = rank * 2;
+        /* 0 never equals c0: nothing seen, nothing said */
+        m->run_expected[i] = count ? (*m->run[i] >> 8 & 0xFF) | 256 : 0;
     }
 }
 
@@ -107,7 +120,8 @@ static unsigned CM_FN(cm_p)(cm *m) {
     cm_ask_neural(m, CM_CELLS + CM_N_MATCH + CM_RUN + 1);
 #endif
     m->row.st[CM_CELLS + CM_N_MATCH + CM_RUN] = 256; /* the bias */
-    m->row.value[CM_CELLS + CM_N_MATCH + CM_RUN] = 2048 << 4 | 1;
+    m->row.value[CM_CELLS + CM_N_MATCH + CM_RUN] = 1u << 12 | 2048;
+    for (unsigned i = CM_CELLS + CM_OTHERS; i < CM_LANES; i++) m->row.value[i] = 0; /* spare lanes are silent */
     CM_FN(cm_select)(m, seen);
     cm_lanes_to_inputs(&m->row, x, CM_LANES);
     for (unsigned i = 0; i < CM_SETS; i++) {
@@ -166,11 +180,7 @@ PITH_INLINE void CM_FN(cm_next_byte)(cm *m) {
     m->rate = CM_RATE + (int)((CM_RATE_BYTES - m->n_bytes) * CM_RATE_EXTRA / CM_RATE_BYTES);
     CM_CONTEXTS(&m->history, m->hash);
     for (unsigned i = 0; i < CM_CTX; i++) PITH_PREFETCH(m->table + ((size_t)(m->hash[i] & m->table_mask) << 5));
-    for (int i = 0; i < CM_RUN; i++) {
-        uint32_t h = m->hash[i] * 0x9E3779B1u;
-        m->run[i] = &m->run_table[h >> 8 & CM_RUN_MASK(m)];
-        if (*m->run[i] >> 16 != (h & 0xFFFF)) *m->run[i] = h << 16;
-    }
+    CM_FN(cm_find_runs)(m);
     for (unsigned i = 0; i < CM_N_MATCH; i++) cm_match_update(&m->match[i], &m->history);
 #if CM_NEURAL
     cm_neural_byte(m, (uint8_t)byte);
@@ -223,7 +233,7 @@ static void CM_FN(cm_start)(cm *m) {
     m->bit = 0;
     m->rate = CM_RATE + CM_RATE_EXTRA;
     CM_CONTEXTS(&m->history, m->hash);
-    for (int i = 0; i < CM_RUN; i++) m->run[i] = &m->run_table[i];
+    CM_FN(cm_find_runs)(m);
     CM_FN(cm_find_slots)(m);
 }
 

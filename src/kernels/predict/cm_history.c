@@ -37,6 +37,7 @@ static void word_update(cm_history *h, uint8_t c, uint8_t class) {
         h->word_len++;
         h->gap = 0;
     } else {
+        if (h->word_len > 0 && h->sentence == 0) h->sentence = h->word[0];
         h->word_len = 0;
         h->gap = cm_hash2(h->gap + c + 1, 0x1B873593u);
         if (class == 6) h->sentence = 0;

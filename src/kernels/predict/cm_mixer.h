@@ -13,19 +13,7 @@
 #include <immintrin.h>
 #endif
 
-/* The second layer, of a few votes: the same in plain C, which is faster for so few. */
-PITH_INLINE int32_t vote_dot(const int16_t *w, const int16_t *x, unsigned n) {
-    int32_t sum = 0;
-    for (unsigned i = 0; i < n; i++) sum += w[i] * x[i];
-    return sum >> 14;
-}
-
-PITH_INLINE void vote_train(int16_t *w, const int16_t *x, unsigned n, int step) {
-    for (unsigned i = 0; i < n; i++) {
-        int v = w[i] + ((x[i] * step + (1 << 14)) >> 15);
-        w[i] = (int16_t)(v > 32767 ? 32767 : v < -32768 ? -32768 : v);
-    }
-}
+/* ---- the first layer ---- */
 
 #if CM_ISA == 2
 /* 32 inputs as two halves: they were just written in halves, and a load may not span two such stores */
@@ -80,6 +68,39 @@ PITH_INLINE void mix_train(int16_t *w, const int16_t *x, unsigned n, int step) {
         w[i] = (int16_t)(v > 32767 ? 32767 : v < -32768 ? -32768 : v);
     }
 #endif
+}
+
+/* ---- the second layer, of a few votes: 16 at most, zeros behind them ---- */
+
+PITH_INLINE int32_t vote_dot(const int16_t *w, const int16_t *x, unsigned n) {
+#if CM_ISA >= 1
+    if (n > 4) {
+        __m256i sum = _mm256_madd_epi16(_mm256_load_si256((const __m256i *)(const void *)w),
+                                        _mm256_load_si256((const __m256i *)(const void *)x));
+        __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4E));
+        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1));
+        return _mm_cvtsi128_si32(s) >> 14;
+    }
+#endif
+    int32_t sum = 0;
+    for (unsigned i = 0; i < n; i++) sum += w[i] * x[i];
+    return sum >> 14;
+}
+
+PITH_INLINE void vote_train(int16_t *w, const int16_t *x, unsigned n, int step) {
+#if CM_ISA >= 1
+    if (n > 4) {
+        __m256i d = _mm256_mulhrs_epi16(_mm256_load_si256((const __m256i *)(const void *)x), _mm256_set1_epi16((short)step));
+        __m256i *at = (__m256i *)(void *)w;
+        _mm256_store_si256(at, _mm256_adds_epi16(_mm256_load_si256(at), d));
+        return;
+    }
+#endif
+    for (unsigned i = 0; i < n; i++) {
+        int v = w[i] + ((x[i] * step + (1 << 14)) >> 15);
+        w[i] = (int16_t)(v > 32767 ? 32767 : v < -32768 ? -32768 : v);
+    }
 }
 
 #endif

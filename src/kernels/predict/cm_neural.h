@@ -31,7 +31,7 @@ PITH_INLINE void cm_ask_neural(cm *m, unsigned lane) {
     const unsigned say[3] = {p, m->ssm_by_match[m->ssm_at[0]] >> 20, m->ssm_by_c0[m->ssm_at[1]] >> 20};
     for (unsigned i = 0; i < 3; i++) {
         m->row.st[lane + i] = m->logistic.stretch[say[i]];
-        m->row.value[lane + i] = (uint16_t)(say[i] << 4 | 1);
+        m->row.value[lane + i] = (uint16_t)(1u << 12 | say[i]);
     }
 }
 

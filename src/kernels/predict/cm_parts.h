@@ -38,9 +38,9 @@ PITH_INLINE void apm_update(uint16_t *cell, unsigned bit, unsigned rate) {
     *cell = (uint16_t)(*cell + ((target - *cell + (bit ? (1 << rate) - 1 : 0)) >> rate));
 }
 
-/* ---- cells: 12 bits of probability over a 4-bit count ---- */
+/* ---- cells: a 4-bit count over 12 bits of probability ---- */
 
-#define CELL_NEW 0x8000
+#define CELL_NEW 0x0800
 
 /* 1 / (n + 1.5) in 1/32768ths, by bytes as shuffles want it */
 typedef struct cell_steps {
@@ -48,7 +48,7 @@ typedef struct cell_steps {
 } cell_steps;
 
 /* what a map remembers a cell by: its count and the top 6 bits of its probability */
-PITH_INLINE unsigned cell_key(unsigned v) { return (v & 15) << 6 | v >> 10; }
+PITH_INLINE unsigned cell_key(unsigned v) { return v >> 6; }
 
 /* ---- hashed slots: the 15 cells of one nibble behind a 16-bit check ---- */
 
@@ -61,7 +61,7 @@ PITH_INLINE uint16_t *slot_find(uint16_t *table, uint32_t mask, uint32_t h) {
     uint16_t *s0 = line + ((h >> 15) & 1) * SLOT, *s1 = line + (~(h >> 15) & 1) * SLOT;
     if (PITH_LIKELY(s0[0] == check)) return s0;
     if (s1[0] == check) return s1;
-    uint16_t *worst = (s0[1] & 15) <= (s1[1] & 15) ? s0 : s1;
+    uint16_t *worst = s0[1] >> 12 <= s1[1] >> 12 ? s0 : s1;
     worst[0] = check;
     for (unsigned i = 1; i < SLOT; i++) worst[i] = CELL_NEW;
     return worst;

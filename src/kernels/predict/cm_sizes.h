@@ -9,7 +9,6 @@
 #define CM_RATE_EXTRA 200   /* on top at the very start */
 #define CM_RATE_BYTES 125000u
 #define CM_FINAL_RATE 24
-#define CM_RUN_MASK(m) ((m)->table_mask) /* as many places as the table has lines */
 
 #define CM_NAME small
 #define CM_CTX CM_SMALL_CTX

@@ -36,10 +36,12 @@ typedef enum cm_inputs { CM_SMALL, CM_LARGE } cm_inputs; /* about 12 and about 4
 typedef struct cm_params {
     cm_inputs inputs;
     unsigned ssm_width;      /* 0: none; else an online state-space model of that width joins in (large only) */
-    unsigned record;         /* width of fixed-width records in bytes, 0 when there are none */
+    unsigned record;         /* width of fixed-width records, 2..65535 bytes; 0 when there are none */
     const uint8_t *primer;   /* text both sides learn first, not owned; may be NULL */
     size_t primer_n;
 } cm_params;
+/* Bytes at the end of the primer that the state-space model hears too; it is slow. */
+#define CM_SSM_PRIMER ((size_t)24 << 10)
 /* Memory in bytes that coding n bytes takes. */
 uint64_t cm_memory(const cm_params *, size_t n);
 /* src[n] into at most cap bytes; *out_n is the size, SIZE_MAX when it does not fit. */

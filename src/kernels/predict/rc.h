@@ -30,10 +30,12 @@ PITH_INLINE void rc_enc_put(rc_enc *e, uint8_t byte) {
         e->first = false;
         return;
     }
+    /* zeros past the end cost nothing as long as nothing else follows them */
     if (e->pos < e->cap)
-        e->dst[e->pos++] = byte;
+        e->dst[e->pos] = byte;
     else
-        e->full = true;
+        e->full |= byte != 0;
+    e->pos++;
 }
 
 static inline void rc_enc_shift(rc_enc *e) {
@@ -89,7 +91,7 @@ static inline size_t rc_enc_finish(rc_enc *e) {
     }
     for (int i = 0; i < 5; i++) rc_enc_shift(e);
     if (e->full) return SIZE_MAX;
-    while (e->pos > 0 && e->dst[e->pos - 1] == 0) e->pos--;
+    while (e->pos > 0 && (e->pos > e->cap || e->dst[e->pos - 1] == 0)) e->pos--;
     return e->pos;
 }
 

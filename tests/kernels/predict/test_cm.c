@@ -25,14 +25,14 @@ static const struct known {
     size_t coded_n;
     uint64_t hash; /* XXH3 of the coded bytes */
 } known[] = {
-    {"small", CM_SMALL, 0, 0, 0, 20000, 0, 0},
-    {"small, records", CM_SMALL, 0, 12, 0, 5000, 0, 0},
-    {"large", CM_LARGE, 0, 0, 0, 20000, 0, 0},
-    {"large, records", CM_LARGE, 0, 12, 0, 5000, 0, 0},
-    {"large, primed", CM_LARGE, 0, 0, 3000, 5000, 0, 0},
-    {"small, primed", CM_SMALL, 0, 0, 3000, 5000, 0, 0},
-    {"neural", CM_LARGE, 48, 0, 0, 2500, 0, 0},
-    {"neural, primed", CM_LARGE, 16, 0, 42000, 500, 0, 0},
+    {"small", CM_SMALL, 0, 0, 0, 20000, 3542, 0x3E4BA2386E5D1087},
+    {"small, records", CM_SMALL, 0, 12, 0, 5000, 1176, 0xCE366F60869450D2},
+    {"small, primed", CM_SMALL, 0, 0, 3000, 5000, 899, 0x003B3AC4D580ECC6},
+    {"large", CM_LARGE, 0, 0, 0, 20000, 3362, 0xB528CFBD99015C82},
+    {"large, records", CM_LARGE, 0, 12, 0, 5000, 1066, 0xB53707159AD9867E},
+    {"large, primed", CM_LARGE, 0, 0, 3000, 5000, 824, 0x41FA47E7B2E956C3},
+    {"neural", CM_LARGE, 48, 0, 0, 1500, 415, 0xBEF8740372535896},
+    {"neural, primed", CM_LARGE, 16, 0, 42000, 500, 75, 0x0BB2623BDA851E3F},
 };
 
 static uint8_t text[TEXT_N], primer[64 << 10];
@@ -68,14 +68,9 @@ static int setup(void **state) {
 
 /* One of each kind, and such as have everything at once. */
 static const cm_params variants[] = {
-    {CM_SMALL, 0, 0, NULL, 0},
-    {CM_LARGE, 0, 0, NULL, 0},
-    {CM_SMALL, 0, 12, NULL, 0},
-    {CM_LARGE, 0, 12, primer, 200},
-    {CM_SMALL, 0, 0, primer, PRIMER_N},
-    {CM_LARGE, 0, 0, primer, PRIMER_N},
-    {CM_LARGE, 48, 0, NULL, 0},
-    {CM_LARGE, 16, 3, primer, 150},
+    {CM_SMALL, 0, 0, NULL, 0},      {CM_LARGE, 0, 0, NULL, 0},          {CM_SMALL, 0, 12, NULL, 0},
+    {CM_LARGE, 0, 12, primer, 200}, {CM_SMALL, 0, 0, primer, PRIMER_N}, {CM_LARGE, 0, 0, primer, PRIMER_N},
+    {CM_LARGE, 48, 0, NULL, 0},     {CM_LARGE, 16, 3, primer, 150},
 };
 
 #define GUARD 0xA7
@@ -137,22 +132,22 @@ static size_t round_trip(const cm_params *p, const uint8_t *src, size_t n) {
 
 static void every_kind_and_size_comes_back(void **state) {
     (void)state;
-    static const size_t sizes[] = {0, 1, 2, 3, 15, 16, 17, 300, 1700};
-    uint8_t src[1700];
+    static const size_t sizes[] = {0, 1, 2, 3, 15, 16, 17, 300, 900};
+    uint8_t src[900];
     for (size_t v = 0; v < PITH_COUNT(variants); v++)
         for (size_t s = 0; s < PITH_COUNT(sizes); s++)
             for (int kind = 0; kind < DATA_KINDS; kind++) {
                 size_t n = sizes[s];
-                if (variants[v].ssm_width && (n > 300 || (n == 300 && kind != DATA_TEXT))) continue;
+                if (variants[v].ssm_width && (n > 300 || (s % 3 && kind != DATA_TEXT))) continue;
                 if (variants[v].primer_n == PRIMER_N && s % 4) continue;
                 data_fill(src, n, (data_kind)kind, (uint32_t)n);
                 size_t coded = round_trip(&variants[v], src, n);
                 if (n == 0) assert_int_equal(coded, 0);
-                if (n < 1700) continue;
+                if (n < 900) continue;
                 if (kind == DATA_ZEROS) assert_true(coded < 20);
                 if (kind == DATA_RANDOM) assert_true(coded >= n && coded < n + n / 16);
-                if (kind == DATA_TEXT) assert_true(coded < n * 2 / 5);
-                if (kind == DATA_RECORDS && variants[v].record == 12) assert_true(coded < n / 4);
+                if (kind == DATA_TEXT) assert_true(coded < n / 2);
+                if (kind == DATA_RECORDS && variants[v].record == 12) assert_true(coded < n / 3);
             }
 }
 
@@ -184,7 +179,7 @@ static predictor *new_predictor(pith_ctx *ctx, const cm_params *p, size_t n) {
     return m;
 }
 
-static size_t test_n(const cm_params *p) { return p->ssm_width ? 400 : 2000; }
+static size_t test_n(const cm_params *p) { return p->ssm_width ? 160 : 1200; }
 
 static void a_predictor_costs_what_coding_takes(void **state) {
     (void)state;
@@ -302,7 +297,7 @@ static void damaged_streams_do_no_damage(void **state) {
     uint8_t coded[N + 200], junk[N], back[N];
     for (size_t v = 0; v < PITH_COUNT(variants); v++) {
         const cm_params *p = &variants[v];
-        size_t n = p->ssm_width ? 60 : N, step = p->ssm_width ? 23 : p->primer_n > 1000 ? 97 : 11;
+        size_t n = p->ssm_width ? 60 : N, step = p->ssm_width ? 31 : p->primer_n > 1000 ? 97 : 19;
         size_t size = encode(p, text, n, coded, sizeof coded);
         for (size_t cut = 0; cut < size; cut += step)
             if (decode(p, coded, cut, back, n) == PITH_OK) assert_memory_not_equal(back, text, n);

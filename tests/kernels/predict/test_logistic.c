@@ -51,7 +51,8 @@ static void known_values(void **state) {
     static const struct {
         int x;
         unsigned p;
-    } known[] = {{0, 32768}, {1, 32832}, {256, 47911}, {512, 57724}, {1024, 64357}, {2047, 65514}, {-256, 17625}, {-2839, 1}};
+    } known[] = {{0, 32768},    {1, 32832},    {256, 47911},  {512, 57724},
+                 {1024, 64357}, {2047, 65514}, {-256, 17625}, {-2839, 1}};
     for (size_t i = 0; i < PITH_COUNT(known); i++) assert_int_equal(squash16(&tables, known[i].x), known[i].p);
     assert_int_equal(tables.stretch[0], -STRETCH_MAX);
     assert_int_equal(tables.stretch[4095], STRETCH_MAX);
