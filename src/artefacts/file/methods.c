@@ -10,11 +10,11 @@ const pith_method file_methods[] = {
         .systems = "S323",
         .artefact = "file",
         .recipe = "cm(inputs=40, ssm=64)",
-        .status = "planned",
+        .status = "works",
         .claim = "a state-space model trained while it codes, mixed with hashed n-gram contexts, needs fewer than "
                  "40 600 bytes (2.136 bits per byte) for alice29.txt, with no weights and no tokenizer shipped",
-        .check = "pith --recipe 'cm(inputs=40, ssm=64)' -c alice29.txt | wc -c",
-        .result = NULL,
+        .check = "pith --recipe 'cm(inputs=40, ssm=64)' -c tests/data/alice29.txt | wc -c",
+        .result = "2026-11-21: 34707 bytes, 1.826 bits per byte; 35627 without the state-space model, 48528 by xz -9e",
     },
     {.name = NULL},
 };
