@@ -10,6 +10,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define MEMORY_MAX ((uint64_t)128 << 20)
 #define NS_MAX 2e8
 
+/* Arguments that passed the check. */
+static double decode_ns(const file_codec *codec, const file_args *args, size_t raw_n) {
+    return (double)codec->cost(args) * (double)raw_n + (codec->start_ns ? (double)codec->start_ns(args) : 0);
+}
+
 static void decode(pith_ctx *ctx, const file_codec *codec, const file_args *args, const uint8_t *coded, size_t n,
                    size_t raw_n) {
     uint8_t *raw = malloc(raw_n ? raw_n : 1);
@@ -46,7 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!ctx) abort();
     size_t raw_n = data[0] & 0x80 ? size - at : (size_t)(load16(data + at) | data[at + 2] << 16) % (RAW_MAX + 1);
     if (codec->check(ctx, &args) == PITH_OK && codec->memory(&args, raw_n, false) <= MEMORY_MAX &&
-        codec->memory(&args, raw_n, true) <= MEMORY_MAX && (double)codec->cost(&args) * (double)raw_n <= NS_MAX) {
+        codec->memory(&args, raw_n, true) <= MEMORY_MAX &&
+        decode_ns(codec, &args, raw_n) <= NS_MAX) {
         if (data[0] & 0x80)
             round_trip(ctx, codec, &args, data + at, raw_n);
         else

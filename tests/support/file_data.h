@@ -54,6 +54,20 @@ static inline void data_fill(uint8_t *p, size_t n, data_kind kind, uint32_t seed
     }
 }
 
+/* Lines of a system log: the kind of text whose built-in text is the shortest, for tests of what
+ * learns one first. */
+static inline void data_fill_log(uint8_t *p, size_t n, uint32_t seed) {
+    static const char *const lines[] = {
+        "Mar  3 09:14:02 heron sshd(pam_unix)[4127]: authentication failure; uid=0 euid=0 tty=ssh rhost=10.0.4.9\n",
+        "[Thu Mar 03 09:15:07 2011] [error] [client 10.0.4.9] File does not exist: /srv/www/favicon.ico\n",
+        "2011-03-03 09:16:41,310 INFO [worker-2] store.BlockStore: Received block 8841 of size 4096 from /10.0.4.9\n",
+        "Mar  3 09:17:55 heron kernel: eth0: link up, 1000 Mbps, full duplex\n",
+    };
+    uint32_t r = seed * 2654435761u + 1;
+    for (size_t at = 0; at < n;)
+        for (const char *c = lines[data_random(&r) >> 30]; *c && at < n; c++) p[at++] = (uint8_t)*c;
+}
+
 typedef struct data_sink {
     uint8_t *data;
     size_t size, capacity;

@@ -19,6 +19,7 @@
 static const select_candidate rows[] = {
     {1, ZSTD(3), BINARY, ZSTD(3), WHEN_ALWAYS},
     {2, ZSTD(9), BINARY, ZSTD(9), WHEN_ALWAYS},
+    {2, ZSTD(3), BINARY, ZSTD(3), WHEN_POOR}, /* sometimes luckier with numbers */
     {3, ZSTD(19), BINARY | FRONT_TEXT, ZSTD(9), WHEN_ALWAYS},
     {4, LZMA, BINARY | FRONT_TEXT, LZMA, WHEN_ALWAYS},
     {4, ZSTD(19), FRONT_RECORD | FRONT_ARRAY, ZSTD(9), WHEN_POOR},

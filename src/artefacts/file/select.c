@@ -15,7 +15,7 @@
 #define ALONE 1.15 /* a sample coded alone is larger than its share of the block, by about so much */
 static const struct {
     double at_9, at_19;
-} repeats_binary = {1.45, 1.24}, repeats_text = {1.2, 1.08}, repeats_after_bwt = {1.4, 1.12};
+} repeats_binary = {1.45, 1.24}, repeats_text = {1.2, 1.08}, repeats_after_bwt = {1.5, 1.2};
 #define POOR 0.5
 #define DENSE 0.95
 #define DENSE_SAMPLE ((size_t)64 << 10)
@@ -57,7 +57,8 @@ static pith_status try_codec(choice *c, const select_codec *codec, const fronted
 }
 
 /* Whether LZMA may beat what the block has come to. */
-static pith_status repeats_may_win(choice *c, const select_codec *lzma, bool *may) {
+static pith_status repeats_may_win(choice *c, const select_candidate *candidate, bool *may) {
+    const select_codec *lzma = &candidate->codec;
     *may = false;
     if ((double)c->best_n > NOTHING_GAINED * (double)c->n) return PITH_OK; /* LZMA would find nothing either */
     static const select_codec zstd_9 = {&file_codec_zstd, {1, {9}}}, zstd_19 = {&file_codec_zstd, {1, {19}}};
@@ -66,10 +67,14 @@ static pith_status repeats_may_win(choice *c, const select_codec *lzma, bool *ma
     pith_status status = PITH_OK;
     fronted f = {0};
     bool pays;
+    bool after_bwt = c->best->codec == &file_codec_bwt, text = select_is_text(c->raw, c->n);
+    if (!text && c->plan->level >= 5) { /* a sample of numbers or code tells little of the rest: pop.nc, 8 % */
+        *may = true;
+        return PITH_OK;
+    }
     /* what the front end did for the block it would do for LZMA too */
     status = front_apply(c->ctx, c->best->front, NULL, sample, sample_n, &f, &pays);
     if (!status) status = select_trial(c->ctx, &zstd_9, f.data, f.n, &size);
-    bool after_bwt = c->best->codec == &file_codec_bwt, text = select_is_text(c->raw, c->n);
     double at_9 = after_bwt ? repeats_after_bwt.at_9 : text ? repeats_text.at_9 : repeats_binary.at_9;
     double at_19 = after_bwt ? repeats_after_bwt.at_19 : text ? repeats_text.at_19 : repeats_binary.at_19;
     double share = (double)here * ((double)sample_n / (double)c->n);
@@ -107,7 +112,7 @@ static pith_status dense_may_win(choice *c, const select_codec *codec, bool *may
 static pith_status try_candidate(choice *c, const select_candidate *candidate) {
     bool may = true;
     pith_status status = PITH_OK;
-    if (candidate->when == WHEN_REPEATS_WIN) status = repeats_may_win(c, &candidate->codec, &may);
+    if (candidate->when == WHEN_REPEATS_WIN) status = repeats_may_win(c, candidate, &may);
     if (candidate->when == WHEN_POOR) may = (double)c->best_n > POOR * (double)c->n;
     if (candidate->when == WHEN_DENSE) status = dense_may_win(c, &candidate->codec, &may);
     if (status || !may) return status;

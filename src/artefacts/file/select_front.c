@@ -1,5 +1,5 @@
 /* Front ends are kept only when they pay under the coder that follows, which a sample of at most
- * 256 KiB, 64 KiB for slow codecs, decides: first zstd, at hundreds of megabytes per second, drops those that are
+ * 256 KiB, 192 KiB for slow codecs, decides: first zstd, at hundreds of megabytes per second, drops those that are
  * hopeless, then the trial codec of the level compares.
  *
  * The figures below were set on 33 files of text, logs, tables, audio, images and climate data: under LZMA,
@@ -8,7 +8,7 @@
 #include "artefacts/file/select_front.h"
 
 #define FRONT_SAMPLE ((size_t)256 << 10)
-#define FRONT_SAMPLE_SLOW ((size_t)64 << 10) /* for codecs slower than a microsecond per byte */
+#define FRONT_SAMPLE_SLOW ((size_t)192 << 10) /* for codecs slower than a microsecond per byte */
 #define SLOW_NS 1000
 #define HOPELESS 1.08 /* times the size without, under zstd */
 #define MARGIN 0.998  /* a smaller gain on a sample is noise, and costs time */

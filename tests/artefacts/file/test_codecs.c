@@ -78,6 +78,7 @@ static void every_kind_and_size_comes_back(void **state) {
         uint8_t *src = malloc(n);
         for (int kind = 0; kind < DATA_KINDS; kind++) {
             data_fill(src, n, (data_kind)kind, (uint32_t)n);
+            if (n > 100000 && kind != DATA_TEXT) continue;
             for (size_t i = 0; i < PITH_COUNT(variants); i++) {
                 size_t coded = round_trip(&variants[i], src, n, n + n / 8 + 1024);
                 if (variants[i].codec != &file_codec_run) assert_true(coded != SIZE_MAX);
@@ -137,7 +138,8 @@ static void too_little_room_is_said_and_kept(void **state) {
     uint8_t *src = malloc(n);
     data_fill(src, n, DATA_RANDOM, 3);
     for (size_t i = 0; i < PITH_COUNT(variants); i++) {
-        for (size_t cap = 0; cap < 40; cap++) assert_true(round_trip(&variants[i], src, n, cap) == SIZE_MAX);
+        for (size_t cap = 0; cap < 40; cap++) assert_true(round_trip(&variants[i], src, 500, cap) == SIZE_MAX);
+        for (size_t cap = 0; cap < 40; cap += 13) assert_true(round_trip(&variants[i], src, n, cap) == SIZE_MAX);
         assert_true(round_trip(&variants[i], src, n, n - 1) == SIZE_MAX);
     }
     data_fill(src, n, DATA_TEXT, 3);

@@ -128,7 +128,13 @@ static void truncated_and_flipped_at_every_byte(void **state) {
 
 static void flipped_behind_a_primer(void **state) {
     (void)state;
-    sample s = make_sample(7, 300, 0, DATA_TEXT);
+    sample s = {.raw_n = 300};
+    data_fill_log(s.raw, s.raw_n, 7);
+    s.archive = malloc(1000);
+    pith_encode_options o;
+    pith_encode_options_init(&o);
+    o.level = 6;
+    assert_int_equal(pith_file_compress(ctx, &o, s.raw, s.raw_n, s.archive, 1000, &s.archive_n), PITH_OK);
     for (size_t i = 0; i < s.archive_n; i += 7) {
         s.archive[i] ^= 0x10;
         try_archive(&s, s.archive, s.archive_n);

@@ -2,12 +2,13 @@
 # The command line: flags alone and combined, long names, --, exit statuses, verbs, help.
 . "$(dirname "$0")/lib.sh"
 make_text a 400
+make_noise noise 500
 
 status 0 "$pith" -1kf a
 exists a && exists a.pith
-status 0 "$pith" -9kfqv a
-status 0 "$pith" -dc a.pith
-same out a
+status 0 "$pith" -9kfqv noise
+status 0 "$pith" -dc noise.pith
+same out noise
 status 0 "$pith" -fdk a.pith
 status 0 "$pith" -tq a.pith
 silent
@@ -22,7 +23,7 @@ status 0 "$pith" --test b.pith c.pith
 status 0 "$pith" --max-time=none -t b.pith
 
 # Levels that are too high are lowered, as zstd does it.
-status 0 "$pith" -19 -f a
+status 0 "$pith" -19 -f noise
 says 'reduced to 9'
 status 1 "$pith" -0 a
 says '1 (fast) to 9'

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Pipes, standard streams, terminals, ranges.
 . "$(dirname "$0")/lib.sh"
-make_text a 3000
+make_text a 600
 size=$(wc -c < a)
 
 "$pith" < a > p.pith || fail "standard input to standard output"
@@ -14,7 +14,7 @@ status 0 "$pith" -dc q.pith
 same out a
 "$pith" < /dev/null | "$pith" -d > nothing || fail "nothing at all"
 [ -f nothing ] && [ ! -s nothing ] || fail "nothing became something"
-"$pith" -B4K -c a a > twice || fail "two files, one stream"
+"$pith" -3 -B4K -c a a > twice || fail "two files, one stream"
 "$pith" -dc twice > back
 cat a a > want
 same back want
@@ -60,7 +60,7 @@ says 'Broken pipe'
 [ "$(cat code)" -eq 0 ] || [ "$(cat code)" -eq 141 ] || fail "status $(cat code) after --help into a closed pipe"
 
 # Ranges, through the index, over block borders and to the end.
-"$pith" -f -B4K a -o r.pith -q || fail "small blocks"
+"$pith" -3 -f -B4K a -o r.pith -q || fail "small blocks"
 for range in 0:10 4090:20 100:10000 0:0 $((size - 5)):5 4096:4096; do
     off=${range%:*}
     len=${range#*:}

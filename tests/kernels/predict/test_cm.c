@@ -25,14 +25,14 @@ static const struct known {
     size_t coded_n;
     uint64_t hash; /* XXH3 of the coded bytes */
 } known[] = {
-    {"small", CM_SMALL, 0, 0, 0, 20000, 3542, 0x3E4BA2386E5D1087},
-    {"small, records", CM_SMALL, 0, 12, 0, 5000, 1176, 0xCE366F60869450D2},
-    {"small, primed", CM_SMALL, 0, 0, 3000, 5000, 899, 0x003B3AC4D580ECC6},
-    {"large", CM_LARGE, 0, 0, 0, 20000, 3362, 0xB528CFBD99015C82},
-    {"large, records", CM_LARGE, 0, 12, 0, 5000, 1066, 0xB53707159AD9867E},
-    {"large, primed", CM_LARGE, 0, 0, 3000, 5000, 824, 0x41FA47E7B2E956C3},
-    {"neural", CM_LARGE, 48, 0, 0, 1500, 415, 0xBEF8740372535896},
-    {"neural, primed", CM_LARGE, 16, 0, 42000, 500, 75, 0x0BB2623BDA851E3F},
+    {"small", CM_SMALL, 0, 0, 0, 20000, 3542, 0x7F62DB747A34A44A},
+    {"small, records", CM_SMALL, 0, 12, 0, 5000, 1176, 0x7959A42EBB0CA7A5},
+    {"small, primed", CM_SMALL, 0, 0, 3000, 5000, 900, 0x1D297BB69C3A884D},
+    {"large", CM_LARGE, 0, 0, 0, 20000, 3366, 0xEB9DE8A42972A1AB},
+    {"large, records", CM_LARGE, 0, 12, 0, 5000, 1067, 0xD3205C4F40F2052D},
+    {"large, primed", CM_LARGE, 0, 0, 3000, 5000, 825, 0x056D012C2C948E39},
+    {"neural", CM_LARGE, 48, 0, 0, 1500, 415, 0xB1D3D6A7E09D169D},
+    {"neural, primed", CM_LARGE, 16, 0, 42000, 500, 75, 0x632B1A343114E96F},
 };
 
 static uint8_t text[TEXT_N], primer[64 << 10];
