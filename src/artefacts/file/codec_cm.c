@@ -50,7 +50,7 @@ static pith_status cm_block_encode(pith_ctx *ctx, const file_args *args, const u
 /* The longest text that these arguments stand for. */
 static primer_id longest(const file_args *args) {
     static const primer_id most[] = {PRIMER_NONE, PRIMER_PROSE_SHORT, PRIMER_PROSE};
-    return most[args->v[ARG_PRIME]];
+    return most[PITH_MIN(args->v[ARG_PRIME], 2u)];
 }
 
 static bool allowed(const file_args *args, primer_id primer) {
