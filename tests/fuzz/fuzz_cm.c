@@ -42,6 +42,11 @@ static void block(pith_ctx *ctx, uint8_t flags, const uint8_t *src, size_t n, ui
 static void coder(pith_ctx *ctx, uint8_t flags, unsigned record, const uint8_t *src, size_t n, uint8_t *raw,
                   size_t raw_n) {
     size_t most;
+    if (record == 1) { /* makes no sense, and is said so */
+        cm_params one = {.record = 1};
+        if (cm_decode(ctx, &one, src, n, raw, raw_n) != PITH_E_ARGUMENT) abort();
+        return;
+    }
     cm_params p = {.inputs = flags & 1 ? CM_LARGE : CM_SMALL, .record = record};
     p.ssm_width = flags & 8 && flags & 1 ? SSM_WIDTH : 0;
     p.primer = primer_text(PRIMER_LOG, &most);
