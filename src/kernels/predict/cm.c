@@ -286,7 +286,7 @@ pith_status cm_decode(pith_ctx *ctx, const cm_params *params, const uint8_t *src
     rc_dec d;
     rc_dec_init(&d, src, src_n);
     m->size->decode(m, &d, dst, n);
-    if (!rc_dec_ok(&d) || rc_dec_starved(&d))
+    if (!rc_dec_ok(&d))
         status = pith_fail(ctx, PITH_E_FORMAT, "the context-mixing stream does not end with its block");
     cm_free(&m->base);
     return status;

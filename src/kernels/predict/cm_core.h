@@ -247,7 +247,7 @@ static void CM_FN(cm_encode)(cm *m, rc_enc *e, const uint8_t *src, size_t n) {
 }
 
 static void CM_FN(cm_decode)(cm *m, rc_dec *d, uint8_t *dst, size_t n) {
-    for (size_t i = 0; i < n && !rc_dec_starved(d); i++) {
+    for (size_t i = 0; i < n; i++) {
         unsigned c = 1;
         while (c < 256) {
             unsigned bit = rc_dec_bit(d, CM_FN(cm_p)(m));

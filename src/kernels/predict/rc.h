@@ -145,11 +145,9 @@ PITH_INLINE void rc_dec_sym(rc_dec *d, uint32_t lo, uint32_t freq, unsigned tota
     rc_dec_normalise(d);
 }
 
-/* Whether everything that was written has been read, and not more than the coder's own
- * look-ahead (and the zero bytes it left out) beyond it. More decoded symbols than were
+/* Whether everything that was written has been read. How far beyond says nothing: the zero bytes
+ * left out may be any number, so a cut stream shows only in the check value of what it gives. More decoded symbols than were
  * encoded run on zeros: callers stop by count and ask this. */
 PITH_INLINE bool rc_dec_ok(const rc_dec *d) { return d->pos >= d->n; }
-/* True once decoding has run so far past the end that the input must have been cut. */
-PITH_INLINE bool rc_dec_starved(const rc_dec *d) { return d->pos > d->n + 64; }
 
 #endif

@@ -291,6 +291,25 @@ static void too_little_room_is_said_and_kept(void **state) {
     }
 }
 
+/* Ones that are foreseen add nothing to the coder's low end: the code's trailing bytes are zeros, however
+ * many, and are not written. */
+static void any_number_of_zeros_may_be_left_out(void **state) {
+    (void)state;
+    size_t n = 3000000, coded_n;
+    uint8_t *raw = malloc(n), *back = malloc(n), coded[4096];
+    memset(raw, 0xFF, n);
+    for (size_t i = 0; i < 100; i++) raw[i] = (uint8_t)(i * i);
+    pith_ctx *c = pith_ctx_new(NULL);
+    cm_params p = {.inputs = CM_SMALL};
+    assert_int_equal(cm_encode(c, &p, raw, n, coded, sizeof coded, &coded_n), PITH_OK);
+    assert_true(coded_n <= sizeof coded);
+    assert_int_equal(cm_decode(c, &p, coded, coded_n, back, n), PITH_OK);
+    assert_memory_equal(raw, back, n);
+    pith_ctx_free(c);
+    free(raw);
+    free(back);
+}
+
 static void damaged_streams_do_no_damage(void **state) {
     (void)state;
     enum { N = 400 };
@@ -425,6 +444,7 @@ int main(void) {
         cmocka_unit_test(a_copy_takes_the_same_parameters),
         cmocka_unit_test(reset_is_the_start),
         cmocka_unit_test(too_little_room_is_said_and_kept),
+        cmocka_unit_test(any_number_of_zeros_may_be_left_out),
         cmocka_unit_test(damaged_streams_do_no_damage),
         cmocka_unit_test(failing_memory_is_an_error),
         cmocka_unit_test(a_reset_without_memory_fails_and_can_be_freed),
