@@ -339,9 +339,10 @@ static void damaged_streams_do_no_damage(void **state) {
         assert_int_equal(decode(p, coded, size, NULL, n / 8), PITH_E_FORMAT);
         assert_int_equal(decode(p, coded, 5, NULL, 0), PITH_E_FORMAT);
     }
-    /* a size far beyond what the stream holds ends early: its decisions run on zeros only so far */
+    /* a size beyond what the stream holds runs on zeros, as many a valid stream does: what comes of a
+     * cut one is bounded, and its block's check value refuses it */
     data_fill(junk, N, DATA_RANDOM, 4);
-    assert_int_equal(decode(&variants[0], junk, 20, NULL, TEXT_N), PITH_E_FORMAT);
+    assert_int_equal(decode(&variants[0], junk, 20, NULL, TEXT_N), PITH_OK);
 }
 
 static void failing_memory_is_an_error(void **state) {

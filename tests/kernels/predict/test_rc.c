@@ -53,7 +53,6 @@ static void assert_comes_back(const decision *d, size_t n, const uint8_t *coded,
     rc_dec end;
     assert_int_equal(count_equal(d, n, coded, size, &end), n);
     assert_true(rc_dec_ok(&end));
-    assert_false(rc_dec_starved(&end));
     /* the last byte of a stream is never zero, and the one byte less is another stream */
     if (size) assert_int_not_equal(coded[size - 1], 0);
 }
@@ -114,7 +113,6 @@ static void an_empty_stream_takes_nothing(void **state) {
     rc_dec d;
     rc_dec_init(&d, NULL, 0);
     assert_true(rc_dec_ok(&d));
-    assert_false(rc_dec_starved(&d));
 }
 
 /* The longest run of one byte. */
@@ -224,7 +222,6 @@ static void symbols_come_back_among_bits(void **state) {
             if (i % 5 == 0) assert_int_equal(rc_dec_bit(&d, 20000), s & 1);
         }
         assert_true(rc_dec_ok(&d));
-        assert_false(rc_dec_starved(&d));
     }
 }
 
@@ -263,10 +260,6 @@ static void cut_streams_are_noticed_by_who_asks(void **state) {
             if (bits > 8.0 * (double)cut - 40) break;
         }
         assert_int_equal(count_equal(d, paid, coded, cut, &end), paid);
-        if (cut + 80 < size) {
-            count_equal(d, N, coded, cut, &end);
-            assert_true(rc_dec_starved(&end));
-        }
     }
     /* bytes too many are left over */
     memset(coded + size, 0x55, 8);
