@@ -1,0 +1,92 @@
+/* The language-model runtime: a model read from a tensor file, sequences with their caches, and
+ * logits. Deterministic: the logits of a token depend on the model, its sequence's tokens and the
+ * cache type alone, not on the instruction set, the number of threads, what else is in the batch
+ * or how the prompt was cut into batches. */
+#ifndef LM_LM_H
+#define LM_LM_H
+
+#include "formats/tensors/tensors.h"
+#include "lm/tokenizer/tokenizer.h"
+
+typedef struct lm_model lm_model;     /* weights: immutable once open, may be shared by sessions on many threads */
+typedef struct lm_session lm_session; /* sequences, caches and scratch: one thread at a time */
+
+typedef struct lm_shape {
+    const char *architecture; /* "llama", "qwen2", "gpt2", "mamba", "rwkv4" */
+    uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx_train;
+    bool recurrent;           /* state of fixed size instead of a cache of keys and values */
+    uint64_t n_parameters, weight_bytes;
+} lm_shape;
+
+/* Opens model file `path` (anything tensor_file_open takes); NULL: the built-in default model.
+ * Weights stay in the mapped file; shapes and hyper-parameters are cross-checked first, and the
+ * message names the key or tensor that is wrong. The tokenizer is opened with it when it has one. */
+pith_status lm_open(pith_ctx *ctx, const char *path, lm_model **out);
+/* From an open file, which must outlive the model. */
+pith_status lm_open_file(pith_ctx *ctx, const tensor_file *f, lm_model **out);
+void lm_close(pith_ctx *ctx, lm_model *m);
+const lm_shape *lm_about(const lm_model *m);
+const tensor_file *lm_file(const lm_model *m);
+const tokenizer *lm_tokenizer(const lm_model *m); /* NULL when it has none */
+
+typedef enum lm_cache_type { LM_CACHE_F32, LM_CACHE_F16 } lm_cache_type;
+
+typedef struct lm_session_options {
+    uint32_t n_ctx;           /* tokens a sequence may hold; 0: what the model was trained with */
+    uint32_t n_sequences;     /* 0: 1 */
+    uint32_t max_batch;       /* tokens of one lm_eval; 0: 512 */
+    uint32_t max_logits;      /* rows of logits of one lm_eval; 0: max_batch */
+    lm_cache_type cache;      /* of keys and values */
+} lm_session_options;
+
+/* options NULL: defaults. Uses the threads of ctx; keeps ctx. PITH_E_LIMIT says how much is needed. */
+pith_status lm_session_new(pith_ctx *ctx, const lm_model *m, const lm_session_options *options, lm_session **out);
+void lm_session_free(lm_session *s);
+
+typedef struct lm_token {
+    uint32_t id;
+    uint32_t sequence;
+    bool want_logits;
+} lm_token;
+
+/* Appends tokens to their sequences, in order, and computes the logits that are wanted.
+ * Positions count from 0 within a sequence. PITH_E_LIMIT when a sequence is full,
+ * PITH_E_ARGUMENT when an id or sequence is out of range; then nothing has changed. */
+pith_status lm_eval(lm_session *s, const lm_token *tokens, size_t n);
+/* Row i of the logits wanted by the last lm_eval, [n_vocab], in order of their tokens. */
+const float *lm_logits(const lm_session *s, size_t i);
+/* The final hidden state (after the last norm) of the i-th such token, [n_embd]. */
+const float *lm_hidden(const lm_session *s, size_t i);
+
+uint32_t lm_length(const lm_session *s, uint32_t sequence); /* tokens held */
+/* Forgets tokens from position `length` on. Recurrent models can only go to 0 or to a saved state. */
+pith_status lm_truncate(lm_session *s, uint32_t sequence, uint32_t length);
+/* Makes `to` a copy of `from`. */
+pith_status lm_copy(lm_session *s, uint32_t from, uint32_t to);
+
+/* ---- probes: what attention sees, for the kernels that select and compress ------------------- */
+
+typedef struct lm_probe {
+    void *opaque;
+    /* Any may be NULL. Called on the evaluating thread, layer by layer, for the tokens of one batch of one
+     * sequence: positions [first, first + n). Arrays may be read during the call only. */
+    void (*hidden)(void *opaque, uint32_t layer, uint32_t sequence, uint32_t first, size_t n, const float *h); /* [n][n_embd], input of the layer */
+    void (*queries)(void *opaque, uint32_t layer, uint32_t sequence, uint32_t first, size_t n, const float *q); /* [n][n_heads][head_dim] after RoPE */
+    void (*keys)(void *opaque, uint32_t layer, uint32_t sequence, uint32_t first, size_t n, const float *before_rope,
+                 const float *values); /* [n][n_kv_heads][head_dim] each */
+    /* One row of attention after softmax, of one head: weights[0..position] */
+    void (*attention)(void *opaque, uint32_t layer, uint32_t head, uint32_t sequence, uint32_t position, const float *weights);
+    /* Input of a weight matrix, by its tensor's name: x[n][n_cols] (for calibration) */
+    void (*input)(void *opaque, const char *tensor, size_t n, size_t n_cols, const float *x);
+} lm_probe;
+void lm_set_probe(lm_session *s, const lm_probe *probe); /* NULL: none; the probe must live as long */
+
+/* ---- from logits to probabilities (exact: same bits everywhere) ------------------------------- */
+
+/* -log2 of the softmax probability of `id`, in bits (double arithmetic with pith's own log). */
+double lm_bits(const float *logits, size_t n_vocab, uint32_t id);
+/* log p of all, natural; out may be logits. */
+void lm_log_softmax(const float *logits, float *out, size_t n_vocab);
+uint32_t lm_argmax(const float *logits, size_t n_vocab); /* the lowest id among equals */
+
+#endif
