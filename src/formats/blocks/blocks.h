@@ -34,21 +34,29 @@ const tensor_type_info *tensor_type_named(const char *name, size_t name_n);
 bool tensor_type_bytes(uint32_t type, uint64_t n, uint64_t *bytes);
 
 /* dst[n] = the floats that n elements at src mean; n a whole number of blocks. src needs no
- * alignment. Integers and doubles are rounded to the nearest float. The type must be known. */
+ * alignment. Integers and doubles are rounded to the nearest float. The type must be known.
+ * Blocks that blocks_valid accepts give the same bits everywhere; of others, F32, F16 and BF16 do
+ * too, and what is a NaN in the rest is one everywhere, with the processor's sign and payload. */
 void blocks_decode(tensor_type type, const uint8_t *src, float *dst, size_t n);
-/* Whether every scale in the blocks is finite (NaN and infinity in F16/BF16/F32 data count too);
- * otherwise *bad is the index of the first bad block. */
+/* Whether every scale in the blocks is finite (NaN and infinity in plain floats count too; in
+ * MXFP4 the exponent 255 means NaN); otherwise *bad is the index of the first bad block, and
+ * while all are good *bad is left alone. The type must be known. */
 bool blocks_valid(tensor_type type, const uint8_t *src, size_t n_blocks, size_t *bad);
 
-/* Nearest-rounding encoders without importance weights, enough to make models and tests:
- * F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q8_K as ggml's reference does. False for others. */
+/* Encoders without importance weights, byte for byte what ggml's quantization of a tensor without
+ * an importance matrix gives (quantize_row_*_ref; for IQ4_NL and IQ4_XS quantize_iq4_*): F32, F16,
+ * BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q8_K, Q2_K to Q6_K, IQ4_NL, IQ4_XS, TQ1_0, TQ2_0, MXFP4.
+ * False for others. n is a whole number of blocks; dst holds tensor_type_bytes. NaN and infinity in
+ * src are no errors here (look for them with blocks_valid on the floats): they cost their block
+ * its values, and perhaps a finite scale. */
 bool blocks_encode(tensor_type type, const float *src, uint8_t *dst, size_t n);
 
-float half_to_float(uint16_t h);   /* exact; NaN stays NaN */
-uint16_t float_to_half(float f);   /* to nearest, ties to even; overflow gives infinity */
-float bfloat_to_float(uint16_t h);
-uint16_t float_to_bfloat(float f); /* to nearest, ties to even */
-/* The lattice tables of the IQ types, for products that work on the blocks directly. */
+float half_to_float(uint16_t h);   /* exact; a NaN keeps its payload and becomes quiet */
+uint16_t float_to_half(float f);   /* to nearest, ties to even; overflow gives infinity, NaN 0x7e00 | sign */
+float bfloat_to_float(uint16_t h); /* the same bits, NaNs included */
+uint16_t float_to_bfloat(float f); /* to nearest, ties to even; a NaN keeps its upper bits and becomes quiet */
+/* The lattice tables of the IQ types, for products that work on the blocks directly: coordinates a
+ * byte each, the first in the lowest; those of iq1s are signed, of the others multiplied by signs. */
 extern const uint64_t blocks_iq2xxs_grid[256], blocks_iq2xs_grid[512], blocks_iq2s_grid[1024];
 extern const uint32_t blocks_iq3xxs_grid[256], blocks_iq3s_grid[512];
 extern const uint64_t blocks_iq1s_grid[2048];
