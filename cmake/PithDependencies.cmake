@@ -16,8 +16,10 @@ endfunction()
 pith_need(libzstd libzstd-dev)
 pith_need(liblzma liblzma-dev)
 pith_need(libxxhash libxxhash-dev)
-pith_need(jansson libjansson-dev) # the command only
-set(pith_requires libzstd liblzma libxxhash)
+pith_need(jansson libjansson-dev)
+pith_need(libpcre2-8 libpcre2-dev)
+pith_need(libutf8proc libutf8proc-dev)
+set(pith_requires libzstd liblzma libxxhash jansson libpcre2-8 libutf8proc)
 set(pith_libs_private "-pthread -lm")
 
 # Some systems ship libdivsufsort without its .pc file.
@@ -41,4 +43,5 @@ endif()
 # Everything the library itself links to.
 add_library(pith_deps INTERFACE)
 target_link_libraries(pith_deps INTERFACE
-    PkgConfig::DEP_libzstd PkgConfig::DEP_liblzma PkgConfig::DEP_libxxhash ${divsufsort} Threads::Threads m)
+    PkgConfig::DEP_libzstd PkgConfig::DEP_liblzma PkgConfig::DEP_libxxhash PkgConfig::DEP_jansson
+    PkgConfig::DEP_libpcre2-8 PkgConfig::DEP_libutf8proc ${divsufsort} Threads::Threads m)

@@ -60,14 +60,14 @@ foreach(library pith_shared pith_static)
         $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 endforeach()
 target_link_libraries(pith_static INTERFACE
-    "$<BUILD_INTERFACE:pith_deps>" "$<INSTALL_INTERFACE:zstd;lzma;xxhash;divsufsort;Threads::Threads;m>")
+    "$<BUILD_INTERFACE:pith_deps>" "$<INSTALL_INTERFACE:zstd;lzma;xxhash;jansson;pcre2-8;utf8proc;divsufsort;Threads::Threads;m>")
 
 if(pith_cli_sources)
     # An archive of its own, so that tests can reach the command's parts.
     add_library(pith_cli STATIC ${pith_cli_sources})
-    target_link_libraries(pith_cli PUBLIC pith_internal PkgConfig::DEP_jansson)
+    target_link_libraries(pith_cli PUBLIC pith_internal)
     set_target_properties(pith_cli PROPERTIES ARCHIVE_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/internal)
     add_executable(pith_command $<TARGET_OBJECTS:pith_cli>)
-    target_link_libraries(pith_command PRIVATE pith_internal PkgConfig::DEP_jansson)
+    target_link_libraries(pith_command PRIVATE pith_internal)
     set_target_properties(pith_command PROPERTIES OUTPUT_NAME pith)
 endif()

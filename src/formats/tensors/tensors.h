@@ -5,7 +5,34 @@
  *
  * Formats without metadata get it made up in GGUF's words: a llama2.c file has
  * general.architecture = "llama", llama.block_count and so on, and GGUF's tensor names
- * (token_embd.weight, blk.0.attn_q.weight, ...), so that readers know one vocabulary. */
+ * (token_embd.weight, blk.0.attn_q.weight, ...), so that readers know one vocabulary.
+ *
+ * rwkv.cpp files of version 4 get general.architecture = "rwkv4" and the keys rwkv4.block_count,
+ * .embedding_length, .feed_forward_length, .vocab_size, .attention.layer_norm_epsilon (1e-5); their
+ * tensors are named as llama.cpp names those of its RWKV models:
+ *   emb.weight                        token_embd.weight
+ *   blocks.0.ln0.{weight,bias}        token_embd_norm.{weight,bias}
+ *   blocks.N.ln1.{weight,bias}        blk.N.attn_norm.{weight,bias}
+ *   blocks.N.ln2.{weight,bias}        blk.N.attn_norm_2.{weight,bias}
+ *   blocks.N.att.time_decay           blk.N.time_mix_decay.weight  (holds -exp(raw), as the file does: < 0)
+ *   blocks.N.att.time_first           blk.N.time_mix_first.weight
+ *   blocks.N.att.time_mix_{k,v,r}     blk.N.time_mix_lerp_{k,v,r}.weight
+ *   blocks.N.att.{key,value,receptance,output}.weight
+ *                                     blk.N.time_mix_{key,value,receptance,output}.weight
+ *   blocks.N.ffn.time_mix_{k,r}       blk.N.channel_mix_lerp_{k,r}.weight
+ *   blocks.N.ffn.{key,value,receptance}.weight
+ *                                     blk.N.channel_mix_{key,value,receptance}.weight
+ *   ln_out.{weight,bias}              output_norm.{weight,bias}
+ *   head.weight                       output.weight
+ * Later RWKV versions keep their names and get general.architecture = "rwkv".
+ *
+ * A view cannot move data, so a Hugging Face directory says what is still to be done before its
+ * tensors are what GGUF means by their names (`pith model convert` does it and drops the key):
+ *   pith.rope_layout = "half"   rows of attn_q and attn_k (llama) pair i with i + head_dim/2;
+ *                               GGUF's llama pairs 2i with 2i+1
+ *   pith.transposed = true      attn_qkv, attn_output, ffn_up and ffn_down weights (gpt2) are
+ *                               stored input by output: ne[0] is the output
+ *   pith.ssm_a = "log"          ssm_a (mamba) holds log(-a) */
 #ifndef FORMATS_TENSORS_TENSORS_H
 #define FORMATS_TENSORS_TENSORS_H
 
@@ -40,8 +67,8 @@ typedef struct tensor_view {
     uint64_t ne[TENSOR_MAX_DIMS]; /* ne[0] is contiguous (GGUF's order, the reverse of NumPy's); the rest are 1 */
     uint64_t n_elements;
     uint64_t bytes;
-    uint64_t offset;     /* in the file */
-    const uint8_t *data; /* mapped */
+    uint64_t offset;     /* in the file (or its shard); 0 when made up from config.json (rope_freqs.weight) */
+    const uint8_t *data; /* mapped; aligned to nothing in rwkv.cpp and safetensors files */
 } tensor_view;
 
 typedef struct tensor_file {
@@ -51,7 +78,7 @@ typedef struct tensor_file {
     uint32_t alignment;
     const meta_value *meta;
     size_t n_meta;
-    const tensor_view *tensors; /* in file order */
+    const tensor_view *tensors; /* in the order of the file's list */
     size_t n_tensors;
 } tensor_file;
 
@@ -75,6 +102,8 @@ bool meta_bool(const tensor_file *f, const char *key, bool *value);
 bool meta_text(const tensor_file *f, const char *key, meta_string *value);
 /* Walks an array of strings in order: start with cursor = 0; false at the end. */
 bool meta_next_string(const meta_value *array, uint64_t *cursor, meta_string *value);
+/* Bytes of one value of a type; 0 for strings, arrays and unknown numbers. */
+size_t meta_type_bytes(meta_type type);
 /* Element i of an array of numbers as a double / an integer; 0 when it is none. */
 double meta_number_at(const meta_value *array, uint64_t i);
 
@@ -104,6 +133,10 @@ pith_status gguf_write_head(pith_ctx *ctx, gguf_writer *w, tensor_write_fn write
 /* Data of the next tensor in pieces; the last piece is followed by the padding. */
 pith_status gguf_write_data(pith_ctx *ctx, gguf_writer *w, const void *data, size_t size, tensor_write_fn write,
                             void *opaque);
+
+/* Whether the blocks and floats of all tensors are finite (blocks_valid); otherwise PITH_E_CHECK
+ * with the tensor, the block and its offset. Reads the whole file, in parallel, and ticks. */
+pith_status tensor_file_check(pith_ctx *ctx, const tensor_file *f);
 
 /* safetensors and npy: head bytes for given tensors (names, types, shapes); the data follow in order. */
 pith_status safetensors_head(pith_ctx *ctx, const tensor_view *tensors, size_t n_tensors, const meta_value *meta,
