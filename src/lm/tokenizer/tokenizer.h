@@ -17,6 +17,8 @@ pith_status tokenizer_open(pith_ctx *ctx, const tensor_file *f, tokenizer **out)
 /* From a file: tokenizer.json, a SentencePiece .model, llama2.c's tokenizer .bin (n_vocab from the checkpoint; 0: to
  * the end of the file). */
 pith_status tokenizer_open_path(pith_ctx *ctx, const char *path, uint32_t n_vocab, tokenizer **out);
+/* The same from memory, which is not needed afterwards. */
+pith_status tokenizer_open_memory(pith_ctx *ctx, const uint8_t *data, size_t size, uint32_t n_vocab, tokenizer **out);
 void tokenizer_free(pith_ctx *ctx, tokenizer *t);
 
 typedef struct tokenizer_info {
@@ -38,8 +40,17 @@ void token_list_free(pith_ctx *ctx, token_list *l);
 pith_status token_list_append(pith_ctx *ctx, token_list *l, const uint32_t *ids, size_t n);
 
 /* TOKENIZE_SPECIAL: control tokens written out in the text ("<s>") become their ids.
- * TOKENIZE_BOS, TOKENIZE_EOS: in front / behind, whatever add_bos says. TOKENIZE_CONTINUE: no space prefix. */
-enum { TOKENIZE_SPECIAL = 1, TOKENIZE_BOS = 2, TOKENIZE_EOS = 4, TOKENIZE_CONTINUE = 8 };
+ * TOKENIZE_BOS, TOKENIZE_EOS: in front / behind, whatever add_bos says. TOKENIZE_CONTINUE: no space prefix.
+ * TOKENIZE_MARKS: a U+2581 in the text counts as a space and text after a user-defined piece gets
+ * its own space prefix, as llama.cpp does it. Without it such a mark goes as bytes where byte_exact
+ * holds, so that decoding gives it back; on every other text the ids are the same. */
+enum {
+    TOKENIZE_SPECIAL = 1,
+    TOKENIZE_BOS = 2,
+    TOKENIZE_EOS = 4,
+    TOKENIZE_CONTINUE = 8,
+    TOKENIZE_MARKS = 16
+};
 /* Appends the ids of text[size] (any bytes, invalid UTF-8 and NUL included) to *out.
  * Time O(n log n) whatever the input; memory O(n). */
 pith_status tokenizer_encode(pith_ctx *ctx, const tokenizer *t, const void *text, size_t size, unsigned flags,
