@@ -3,6 +3,7 @@
 #ifndef BASE_BASE_H
 #define BASE_BASE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -39,6 +40,13 @@ void pith_begin(pith_ctx *ctx);
 pith_status pith_tick(pith_ctx *ctx, uint64_t done_bytes, uint64_t total_bytes);
 /* True once a tick was answered with "cancel"; any thread may ask. */
 bool pith_cancelled(const pith_ctx *ctx);
+
+/* ---- what a floor above keeps in a session (ctx.c) ----------------------- */
+
+/* One object per key, freed with the session, before its allocator goes. `key` is the address of
+ * something static. Thread-safe; pith_attach replaces nothing: PITH_E_ARGUMENT when the key is taken. */
+pith_status pith_attach(pith_ctx *ctx, const void *key, void *object, void (*free_fn)(pith_ctx *, void *));
+void *pith_attached_get(pith_ctx *ctx, const void *key); /* NULL when there is none */
 
 /* ---- memory (memory.c) ------------------------------------------------- */
 
@@ -107,5 +115,42 @@ unsigned pith_cpu_count(void);
  * pith_tick. Results may not depend on the order or the number of threads. */
 typedef pith_status (*pith_job_fn)(void *arg, size_t i);
 pith_status pith_parallel(pith_ctx *ctx, size_t n, pith_job_fn fn, void *arg);
+/* Threads a job may use for itself, so that all jobs at once use those of the session; at least 1. */
+unsigned pith_threads_free(const pith_ctx *ctx);
+
+/* ---- progress inside a job (meter.c) --------------------------------------- */
+
+/* Long work calls this every 64 KiB or so, or every few milliseconds, from the thread that does it: so
+ * many more of its bytes are done. True once the call was cancelled: clean up and give back
+ * PITH_E_CANCELLED. Costs some nanoseconds; without a meter it only asks for the cancel. */
+bool pith_step(const pith_ctx *ctx, uint64_t steps);
+
+/* For those who run the jobs and show the sum: until pith_meter_end, steps of this thread count
+ * towards `bytes` of progress, added to *sum as they are made. A meter begins in no phase. */
+typedef struct pith_meter {
+    _Atomic uint64_t *sum;
+    uint64_t counted; /* added to *sum so far */
+    double most, now, phase_end, per_step;
+} pith_meter;
+void pith_meter_begin(pith_meter *m, _Atomic uint64_t *sum, uint64_t bytes);
+/* `complete`: what is left is counted at once; else it never will be. */
+void pith_meter_end(pith_meter *m, bool complete);
+/* For the job: `steps` steps from here on are worth `share` (0..1) of it, 0 for work that is not
+ * progress, such as trials. Ends the phase before, counting what was left of it. */
+void pith_phase(double share, uint64_t steps);
+
+/* ---- a team of threads that stays (team.c) ---------------------------------- */
+
+/* For many short parallel steps: no thread is started and nothing allocated per run. */
+typedef struct pith_team pith_team;
+/* `member` is below pith_team_size(), 0 for the caller; two parts at once have different ones. */
+typedef void (*pith_team_fn)(void *arg, size_t part, unsigned member);
+/* n_threads counts the caller. A team is used by one thread at a time. */
+pith_status pith_team_new(pith_ctx *ctx, unsigned n_threads, pith_team **out);
+/* Runs fn(arg, i, member) for i in [0, n_parts), the caller taking part; returns when all are done.
+ * Results may not depend on the order or the number of threads. */
+void pith_team_run(pith_team *t, pith_team_fn fn, void *arg, size_t n_parts);
+unsigned pith_team_size(const pith_team *t);
+void pith_team_free(pith_ctx *ctx, pith_team *t); /* NULL is fine */
 
 #endif

@@ -15,6 +15,13 @@ static void default_free(void *opaque, void *ptr) {
     free(ptr);
 }
 
+struct pith_attached {
+    struct pith_attached *next;
+    const void *key;
+    void *object;
+    void (*free_fn)(pith_ctx *, void *);
+};
+
 pith_ctx *pith_ctx_new(const pith_allocator *allocator) {
     pith_allocator a = {default_alloc, default_free, NULL};
     if (allocator) a = *allocator;
@@ -34,6 +41,12 @@ pith_ctx *pith_ctx_new(const pith_allocator *allocator) {
 
 void pith_ctx_free(pith_ctx *ctx) {
     if (!ctx) return;
+    while (ctx->attached) { /* the newest first: it may rest on older ones */
+        struct pith_attached *a = ctx->attached;
+        ctx->attached = a->next;
+        a->free_fn(ctx, a->object);
+        pith_free(ctx, a);
+    }
     pthread_mutex_destroy(&ctx->lock);
     pith_allocator a = ctx->allocator;
     a.free(a.opaque, ctx);
@@ -106,3 +119,32 @@ answer:
 }
 
 bool pith_cancelled(const pith_ctx *ctx) { return atomic_load(&ctx->cancelled); }
+
+static struct pith_attached *attached_find(const pith_ctx *ctx, const void *key) {
+    struct pith_attached *a = ctx->attached;
+    while (a && a->key != key) a = a->next;
+    return a;
+}
+
+pith_status pith_attach(pith_ctx *ctx, const void *key, void *object, void (*free_fn)(pith_ctx *, void *)) {
+    struct pith_attached *a = pith_alloc(ctx, sizeof *a);
+    if (!a) return pith_alloc_status(ctx);
+    *a = (struct pith_attached){.key = key, .object = object, .free_fn = free_fn};
+    pthread_mutex_lock(&ctx->lock);
+    bool taken = attached_find(ctx, key) != NULL;
+    if (!taken) {
+        a->next = ctx->attached;
+        ctx->attached = a;
+    }
+    pthread_mutex_unlock(&ctx->lock);
+    if (!taken) return PITH_OK;
+    pith_free(ctx, a);
+    return pith_fail(ctx, PITH_E_ARGUMENT, "the session holds such an object already");
+}
+
+void *pith_attached_get(pith_ctx *ctx, const void *key) {
+    pthread_mutex_lock(&ctx->lock);
+    struct pith_attached *a = attached_find(ctx, key);
+    pthread_mutex_unlock(&ctx->lock);
+    return a ? a->object : NULL;
+}

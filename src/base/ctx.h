@@ -17,8 +17,10 @@ struct pith_ctx {
     pith_progress_fn progress;
     void *progress_opaque;
     atomic_bool cancelled;
+    _Atomic unsigned n_busy; /* threads that pith_parallel has at work */
     _Atomic uint64_t memory_used, memory_peak;
-    pthread_mutex_t lock; /* guards the message */
+    pthread_mutex_t lock; /* guards the message and what is attached */
+    struct pith_attached *attached;
     bool failed;
     char message[512];
 };

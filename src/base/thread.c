@@ -35,8 +35,15 @@ pith_status pith_parallel(pith_ctx *ctx, size_t n, pith_job_fn fn, void *arg) {
     pthread_t threads[256];
     /* fewer threads than asked for is slower, not wrong */
     while (started + 1 < n_threads && pthread_create(&threads[started], NULL, work, &c) == 0) started++;
+    atomic_fetch_add(&ctx->n_busy, (unsigned)started + 1);
     work(&c);
     for (size_t i = 0; i < started; i++) pthread_join(threads[i], NULL);
+    atomic_fetch_sub(&ctx->n_busy, (unsigned)started + 1);
     pthread_mutex_destroy(&c.lock);
     return c.status;
+}
+
+unsigned pith_threads_free(const pith_ctx *ctx) {
+    unsigned n_busy = atomic_load(&ctx->n_busy);
+    return PITH_MAX(ctx->n_threads / PITH_MAX(n_busy, 1u), 1u);
 }

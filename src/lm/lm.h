@@ -37,6 +37,8 @@ typedef struct lm_session_options {
     uint32_t max_batch;       /* tokens of one lm_eval; 0: 512 */
     uint32_t max_logits;      /* rows of logits of one lm_eval; 0: max_batch */
     lm_cache_type cache;      /* of keys and values */
+    uint32_t n_threads;       /* 0: those of the session object */
+    const struct lm_cache_maker *maker; /* another store of keys and values (lm/cache.h); NULL: the plain one */
 } lm_session_options;
 
 /* options NULL: defaults. Uses the threads of ctx; keeps ctx. PITH_E_LIMIT says how much is needed. */
@@ -50,10 +52,10 @@ typedef struct lm_token {
 } lm_token;
 
 /* Appends tokens to their sequences, in order, and computes the logits that are wanted.
- * Positions count from 0 within a sequence. PITH_E_LIMIT when a sequence is full,
+ * Positions count from 0 within a sequence. PITH_E_LIMIT when a sequence is full (recurrent models have no end),
  * PITH_E_ARGUMENT when an id or sequence is out of range; then nothing has changed. */
 pith_status lm_eval(lm_session *s, const lm_token *tokens, size_t n);
-/* Row i of the logits wanted by the last lm_eval, [n_vocab], in order of their tokens. */
+/* Row i of the logits wanted by the last lm_eval, [n_vocab], in order of their tokens; NULL past the last. */
 const float *lm_logits(const lm_session *s, size_t i);
 /* The final hidden state (after the last norm) of the i-th such token, [n_embd]. */
 const float *lm_hidden(const lm_session *s, size_t i);
@@ -83,7 +85,8 @@ void lm_set_probe(lm_session *s, const lm_probe *probe); /* NULL: none; the prob
 
 /* ---- from logits to probabilities (exact: same bits everywhere) ------------------------------- */
 
-/* -log2 of the softmax probability of `id`, in bits (double arithmetic with pith's own log). */
+/* -log2 of the softmax probability of `id`, in bits: terms with pith's own exp in single precision, their sum and
+ * log in double; within 1e-6 bits. */
 double lm_bits(const float *logits, size_t n_vocab, uint32_t id);
 /* log p of all, natural; out may be logits. */
 void lm_log_softmax(const float *logits, float *out, size_t n_vocab);

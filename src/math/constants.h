@@ -39,6 +39,9 @@
 #define TANH_R3 1.33314422036e-1f
 #define TANH_R4 (-3.33332819422e-1f)
 
+#define GELU_ROOT 0.79788456080286535588f /* sqrt(2/pi) */
+#define GELU_CUBE 0.044715f
+
 /* Adam takes smaller gradients and moments for zeros. */
 #define GRADIENT_TINY 8.8817842e-16f /* 2^-50 */
 #define MOMENT_TINY 7.8886091e-31f   /* 2^-100 */

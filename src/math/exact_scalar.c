@@ -179,6 +179,23 @@ static float silu1(float x) {
 
 static float rsqrt1(float x) { return 1.0f / sqrtf(x); }
 
+static float gelu1(float x) {
+    float t = x * (1.0f + GELU_CUBE * (x * x));
+    return 0.5f * x * (1.0f + tanh1(GELU_ROOT * t));
+}
+
+static float widen1(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, e = h >> 10 & 31u, m = h & 0x3ffu;
+    if (e == 31) return from_bits(sign | 0x7f800000u | m << 13);
+    if (e) return from_bits(sign | (e + 112) << 23 | m << 13);
+    float f = (float)(int)m * 5.9604644775390625e-8f; /* m * 2^-24 */
+    return from_bits(sign | to_bits(f));
+}
+
+static void scalar_widen(float *y, const uint16_t *x, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = widen1(x[i]);
+}
+
 #define MAP(name, function)                                                                                            \
     static void name(float *y, const float *x, size_t n) {                                                             \
         for (size_t i = 0; i < n; i++) y[i] = function(x[i]);                                                          \
@@ -190,6 +207,7 @@ MAP(scalar_tanh, tanh1)
 MAP(scalar_softplus, softplus1)
 MAP(scalar_silu, silu1)
 MAP(scalar_rsqrt, rsqrt1)
+MAP(scalar_gelu, gelu1)
 
 static void scalar_silu_back(float *g, const float *x, size_t n) {
     for (size_t i = 0; i < n; i++) {
@@ -274,6 +292,8 @@ const exact_ops exact_scalar = {
     .softplus = scalar_softplus,
     .silu = scalar_silu,
     .rsqrt = scalar_rsqrt,
+    .gelu = scalar_gelu,
+    .widen = scalar_widen,
     .silu_back = scalar_silu_back,
     .softmax = scalar_softmax,
     .adam = scalar_adam,

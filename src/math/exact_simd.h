@@ -290,6 +290,22 @@ LANE v16 v_silu(v16 x) {
 
 LANE v16 v_rsqrt(v16 x) { return v_div(v_set(1.0f), v_sqrt(x)); }
 
+LANE v16 v_gelu(v16 x) {
+    v16 one = v_set(1.0f);
+    v16 t = v_mul(x, v_add(one, v_mul(v_set(GELU_CUBE), v_mul(x, x))));
+    return v_mul(v_mul(v_set(0.5f), x), v_add(one, v_tanh(v_mul(v_set(GELU_ROOT), t))));
+}
+
+static void table_widen(float *y, const uint16_t *x, size_t n) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) v_store(y + i, v_load_half(x + i));
+    if (i < n) {
+        uint16_t rest[16] = {0};
+        memcpy(rest, x + i, (n - i) * sizeof *x);
+        v_store_n(y + i, v_load_half(rest), n - i);
+    }
+}
+
 #define MAP(name, function)                                                                                            \
     static void name(float *y, const float *x, size_t n) {                                                             \
         size_t i = 0;                                                                                                  \
@@ -303,6 +319,7 @@ MAP(table_tanh, v_tanh)
 MAP(table_softplus, v_softplus)
 MAP(table_silu, v_silu)
 MAP(table_rsqrt, v_rsqrt)
+MAP(table_gelu, v_gelu)
 
 LANE v16 v_silu_back(v16 g, v16 x) {
     v16 one = v_set(1.0f);
@@ -430,6 +447,6 @@ static void table_recur_back(float *gh, float *ga, float *gb, float *gc, float *
         .dot = table_dot, .sum = table_sum, .axpy = table_axpy, .mul = table_mul, .muladd = table_muladd,              \
         .scale = table_scale, .matvec = table_matvec, .matmul = table_matmul, .transpose = table_transpose,            \
         .exp = table_exp, .log = table_log, .sigmoid = table_sigmoid, .tanh = table_tanh, .softplus = table_softplus,  \
-        .silu = table_silu, .rsqrt = table_rsqrt, .silu_back = table_silu_back, .softmax = table_softmax,              \
+        .silu = table_silu, .rsqrt = table_rsqrt, .gelu = table_gelu, .widen = table_widen, .silu_back = table_silu_back, .softmax = table_softmax,              \
         .adam = table_adam, .recur = table_recur, .recur_back = table_recur_back,                                      \
     }

@@ -3,6 +3,7 @@
 #define MATH_LANES_AVX2_H
 
 #include <immintrin.h>
+#include <stdint.h>
 #include <string.h>
 
 #define LANE static inline __attribute__((always_inline))
@@ -40,6 +41,10 @@ LANE void v_store_n(float *p, v16 x, size_t n) {
     __m256i k = _mm256_set1_epi32((int)n);
     _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(k, lane_numbers(0)), x.a);
     if (n > 8) _mm256_maskstore_ps(p + 8, _mm256_cmpgt_epi32(k, lane_numbers(8)), x.b);
+}
+LANE v16 v_load_half(const uint16_t *p) {
+    return BOTH(v16, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)),
+                _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p + 8))));
 }
 LANE v16 v_add(v16 x, v16 y) { return BOTH(v16, _mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)); }
 LANE v16 v_sub(v16 x, v16 y) { return BOTH(v16, _mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)); }

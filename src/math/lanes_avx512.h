@@ -3,6 +3,7 @@
 #define MATH_LANES_AVX512_H
 
 #include <immintrin.h>
+#include <stdint.h>
 #include <string.h>
 
 #define LANE static inline __attribute__((always_inline))
@@ -20,6 +21,7 @@ LANE void v_store(float *p, v16 x) { _mm512_storeu_ps(p, x); }
 /* the first n < 16 lanes, the others 0 */
 LANE v16 v_load_n(const float *p, size_t n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
 LANE void v_store_n(float *p, v16 x, size_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), x); }
+LANE v16 v_load_half(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)); }
 LANE v16 v_add(v16 x, v16 y) { return _mm512_add_ps(x, y); }
 LANE v16 v_sub(v16 x, v16 y) { return _mm512_sub_ps(x, y); }
 LANE v16 v_mul(v16 x, v16 y) { return _mm512_mul_ps(x, y); }

@@ -60,6 +60,10 @@ typedef struct exact_ops {
     void (*softplus)(float *y, const float *x, size_t n);
     void (*silu)(float *y, const float *x, size_t n);
     void (*rsqrt)(float *y, const float *x, size_t n);
+    /* 0.5*x*(1 + tanh(sqrt(2/pi)*(x + 0.044715*x^3))), the tanh form (Hendrycks and Gimpel, 2016) */
+    void (*gelu)(float *y, const float *x, size_t n);
+    /* y[i] = the float that half x[i] (IEEE 754 binary16) means, exactly */
+    void (*widen)(float *y, const uint16_t *x, size_t n);
     /* g[i] = g[i] * d/dx silu(x[i]) */
     void (*silu_back)(float *g, const float *x, size_t n);
     /* y = exp(x - max x) / sum; the largest is taken in lane order too (no rounding in it). n >= 1 */
@@ -83,5 +87,12 @@ typedef struct exact_ops {
 const exact_ops *exact(void);
 /* Those for one instruction set (a pith_cpu_level), NULL when the build or machine lacks it. */
 const exact_ops *exact_for(int cpu_level);
+
+/* Double precision, with + - * / alone (real.c): errors below 2^-50 of the result, of 1 for
+ * sine and cosine. real_exp gives +0 below -708, inf above 709; real_sin_cos NaN from 1e6 on. */
+double real_exp(double x);
+double real_log(double x);
+double real_pow(double base, double exponent); /* base > 0 */
+void real_sin_cos(double x, double *sine, double *cosine);
 
 #endif

@@ -30,7 +30,7 @@ BEGIN {
     n_floors = split("base math formats kernels lm artefacts faces", name, " ")
     for (i = 1; i <= n_floors; i++) height[name[i]] = i
     # Floors made of rooms: their folder is a corridor and has no door of its own.
-    corridor["formats"] = corridor["kernels"] = corridor["artefacts"] = corridor["faces"] = 1
+    corridor["formats"] = corridor["kernels"] = corridor["lm"] = corridor["artefacts"] = corridor["faces"] = 1
     # Of these the rooms keep to themselves.
     apart["kernels"] = apart["artefacts"] = apart["faces"] = 1
 }

@@ -56,6 +56,7 @@ static pith_status read_one(void *arg, size_t i) {
     read_job *job = &batch->jobs[i];
     job->raw = pith_alloc(batch->a->ctx, job->header.raw_n);
     if (!job->raw) return pith_alloc_status(batch->a->ctx);
+    pith_phase(1, job->header.transformed_n);
     return block_decode(batch->a->ctx, &job->header, job->coded, job->raw);
 }
 

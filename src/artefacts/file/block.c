@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 static const file_codec *const codecs[] = {
-    &file_codec_stored, &file_codec_run, &file_codec_zstd, &file_codec_lzma, &file_codec_bwt, &file_codec_cm,
+    &file_codec_stored, &file_codec_run, &file_codec_zstd, &file_codec_lzma, &file_codec_bwt, &file_codec_cm, &file_codec_lm,
 };
 static const file_front *const fronts[] = {
     &file_front_text,
@@ -89,6 +89,8 @@ pith_status block_time_spend(pith_ctx *ctx, block_time *t, double ns, double cod
 bool block_time_is_fair(const block_header *h, bool first_of_frame) {
     return block_decode_ns(h) <= (first_of_frame ? BLOCK_FREE_NS : 0) + BLOCK_NS_PER_CODED_BYTE * (double)h->coded_n;
 }
+
+pith_status file_cancelled(pith_ctx *ctx) { return pith_fail(ctx, PITH_E_CANCELLED, "cancelled"); }
 
 pith_status block_where(pith_ctx *ctx, pith_status status, const char *format, ...) {
     char where[128], why[400];

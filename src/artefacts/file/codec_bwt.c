@@ -18,7 +18,8 @@ enum {
     CHAIN_GRAIN = 4096, /* chains begin at multiples of it */
     TOKENS_SHARE = 64,  /* repeats pay when their list is at most this part of what they remove */
     TRY_BOTH_MAX = 1 << 20,
-    SORT_MEMORY = 257 * 1024, /* buckets inside libdivsufsort */
+    SORT_MEMORY = 257 * 1024, /* buckets inside libdivsufsort, which takes them from malloc and frees them */
+    SORT_SHARE = 3,           /* of the time of encoding */
     HEAD_MAX = 1 + (3 + CHAINS) * PITH_VARINT_MAX
 };
 #define BWT_MAX ((size_t)1 << 30)
@@ -126,6 +127,7 @@ static pith_status encode_rows(pith_ctx *ctx, const uint8_t *literals, size_t n,
     size_t whole = 0;
     uint32_t starts[CHAINS];
     pith_status status = sort_rows(ctx, literals, n, symbols, &whole, starts);
+    if (!status && pith_step(ctx, n / SORT_SHARE)) status = file_cancelled(ctx);
     if (!status) {
         uint8_t head[HEAD_MAX];
         size_t head_n = pith_varint_put(head, whole);
@@ -136,6 +138,7 @@ static pith_status encode_rows(pith_ctx *ctx, const uint8_t *literals, size_t n,
             memcpy(dst + at, head, head_n);
             at += head_n;
             status = bwt_coder_encode(ctx, symbols, n, dst + at, cap - at, out_n);
+            if (!status && pith_step(ctx, 0)) status = file_cancelled(ctx);
             if (!status && *out_n != SIZE_MAX) *out_n += at;
         }
     }
@@ -271,6 +274,11 @@ static uint32_t cost(const file_args *args) {
     return 150;
 }
 
+static uint32_t encode_cost(const file_args *args) {
+    (void)args;
+    return 250;
+}
+
 const file_codec file_codec_bwt = {
     .id = 4,
     .name = "bwt",
@@ -279,4 +287,5 @@ const file_codec file_codec_bwt = {
     .check = check,
     .memory = memory,
     .cost = cost,
+    .encode_cost = encode_cost,
 };

@@ -91,12 +91,15 @@ static uint64_t cm_start_ns(const file_args *args) {
     return (uint64_t)n * cm_cost(&alone) + (args->v[ARG_SSM] ? PITH_MIN(n, CM_SSM_PRIMER) * (uint64_t)cm_cost(args) : 0);
 }
 
+static bool cm_floats(const file_args *args) { return args->v[ARG_SSM] != 0; }
+
 const file_codec file_codec_cm = {
     .id = 5,
     .name = "cm",
     .encode = cm_block_encode,
     .decode = cm_block_decode,
     .check = cm_check,
+    .floats = cm_floats,
     .memory = cm_block_memory,
     .cost = cm_cost,
     .start_ns = cm_start_ns,

@@ -27,6 +27,9 @@ static const lzma_vli filter_ids[N_FILTERS] = {
 #define LZMA_BLOCK_MAX ((size_t)1 << 30)
 #define SAMPLE ((size_t)1 << 19)
 #define TRIAL_PRESET 2
+#define DELTA_GAIN 32 /* the part by which it must be smaller on a sample */
+#define PIECE ((size_t)1 << 16)
+#define DECODED_PIECE ((size_t)1 << 20)
 
 typedef struct setting {
     uint8_t lc, lp, pb, filter;
@@ -78,7 +81,8 @@ static pith_status failed(pith_ctx *ctx, lzma_ret r) {
     }
 }
 
-/* Codes src[n]; *out_n = SIZE_MAX when it does not fit. dst NULL: only the size is wanted. */
+/* Codes src[n]; *out_n = SIZE_MAX when it does not fit. dst NULL: only the size is wanted, and the
+ * bytes are no progress. The input goes in by pieces, which changes nothing in what comes out. */
 static pith_status run_encoder(pith_ctx *ctx, const chain *c, const uint8_t *src, size_t n, uint8_t *dst, size_t cap,
                                size_t *out_n) {
     lzma_allocator allocator = {lzma_take, lzma_give, ctx};
@@ -88,16 +92,23 @@ static pith_status run_encoder(pith_ctx *ctx, const chain *c, const uint8_t *src
     if (r != LZMA_OK) return failed(ctx, r);
     uint8_t discard[4096];
     z.next_in = src;
-    z.avail_in = n;
     z.next_out = dst ? dst : discard;
     z.avail_out = dst ? cap : sizeof discard;
-    while ((r = lzma_code(&z, LZMA_FINISH)) == LZMA_OK && !dst) {
-        z.next_out = discard;
-        z.avail_out = sizeof discard;
+    bool full = false, stop = false;
+    while (r == LZMA_OK && !full && !stop) {
+        size_t at = (size_t)(z.next_in - src);
+        if (z.avail_in == 0) z.avail_in = PITH_MIN(n - at, PIECE);
+        r = lzma_code(&z, z.avail_in == n - at ? LZMA_FINISH : LZMA_RUN);
+        full = z.avail_out == 0 && dst && (r == LZMA_OK || r == LZMA_BUF_ERROR);
+        if (z.avail_out == 0 && !dst) {
+            z.next_out = discard;
+            z.avail_out = sizeof discard;
+        }
+        stop = pith_step(ctx, dst ? (size_t)(z.next_in - src) - at : 0);
     }
     *out_n = r == LZMA_STREAM_END ? (size_t)z.total_out : SIZE_MAX;
-    bool full = r == LZMA_OK || r == LZMA_BUF_ERROR;
     lzma_end(&z);
+    if (stop) return file_cancelled(ctx);
     return r == LZMA_STREAM_END || full ? PITH_OK : failed(ctx, r);
 }
 
@@ -120,10 +131,8 @@ static pith_status try_setting(trial *t, setting s) {
     return status;
 }
 
-/* Picks what the arguments leave open by coding the middle of the block in several ways. */
-static pith_status choose(pith_ctx *ctx, const file_args *args, const uint8_t *src, size_t n, setting *best) {
-    size_t sample = PITH_MIN(n, SAMPLE);
-    trial t = {.ctx = ctx, .src = src + (n - sample) / 2, .n = sample, .best_n = SIZE_MAX};
+/* Picks what the arguments leave open by coding the sample in several ways. */
+static pith_status choose_on(trial *t, const file_args *args, const uint8_t *src, size_t n) {
     uint8_t filter = args->v[1] == FILTER_TRY ? FILTER_NONE : (uint8_t)args->v[1];
     uint16_t distance = (uint16_t)args->v[2];
     detect_result look;
@@ -133,19 +142,30 @@ static pith_status choose(pith_ctx *ctx, const file_args *args, const uint8_t *s
     static const uint8_t settings[][3] = {{3, 0, 2}, {3, 0, 0}, {4, 0, 0}, {0, 0, 0}, {0, 2, 2}};
     pith_status status = PITH_OK;
     for (size_t i = 0; i < PITH_COUNT(settings) && !status; i++)
-        status = try_setting(&t, (setting){settings[i][0], settings[i][1], settings[i][2], filter, distance});
-    if (args->v[1] == FILTER_TRY && !status) {
-        setting s = t.best;
-        if (look.x86_calls > 0) {
-            s.filter = FILTER_X86;
-            status = try_setting(&t, s);
-        }
-        if (!status && record >= 1 && record <= 256) {
-            s.filter = FILTER_DELTA;
-            s.distance = (uint16_t)record;
-            status = try_setting(&t, s);
-        }
+        status = try_setting(t, (setting){settings[i][0], settings[i][1], settings[i][2], filter, distance});
+    if (status || args->v[1] != FILTER_TRY) return status;
+    setting s = t->best;
+    if (look.x86_calls > 0) {
+        s.filter = FILTER_X86;
+        status = try_setting(t, s);
     }
+    if (!status && record >= 1 && record <= 256) {
+        /* differences tear long repeats apart, of which a sample has fewer than the block */
+        if (t->n < n) t->best_n -= t->best_n / DELTA_GAIN;
+        s.filter = FILTER_DELTA;
+        s.distance = (uint16_t)record;
+        status = try_setting(t, s);
+    }
+    return status;
+}
+
+static pith_status choose(pith_ctx *ctx, const file_args *args, const uint8_t *src, size_t n, setting *best) {
+    detect_sample sample;
+    pith_status status = detect_sample_take(ctx, src, n, SAMPLE, &sample);
+    if (status) return status;
+    trial t = {.ctx = ctx, .src = sample.data, .n = sample.n, .best_n = SIZE_MAX};
+    status = choose_on(&t, args, src, n);
+    detect_sample_free(ctx, &sample);
     *best = t.best;
     return status;
 }
@@ -191,10 +211,16 @@ static pith_status decode(pith_ctx *ctx, const file_args *args, const uint8_t *s
     z.next_in = src + head;
     z.avail_in = n - head;
     z.next_out = dst;
-    z.avail_out = raw_n;
-    r = lzma_code(&z, LZMA_FINISH);
-    bool exact = r == LZMA_STREAM_END && z.avail_in == 0 && z.avail_out == 0;
+    bool stop = false;
+    do {
+        size_t room = PITH_MIN(raw_n - (size_t)(z.next_out - dst), DECODED_PIECE);
+        z.avail_out = room;
+        r = lzma_code(&z, LZMA_FINISH);
+        stop = pith_step(ctx, room - z.avail_out);
+    } while (r == LZMA_OK && z.avail_out == 0 && z.next_out < dst + raw_n && !stop);
+    bool exact = r == LZMA_STREAM_END && z.avail_in == 0 && z.next_out == dst + raw_n;
     lzma_end(&z);
+    if (stop) return file_cancelled(ctx);
     if (exact) return PITH_OK;
     return failed(ctx, r == LZMA_MEM_ERROR ? r : LZMA_DATA_ERROR);
 }
@@ -221,6 +247,11 @@ static uint32_t cost(const file_args *args) {
     return 40;
 }
 
+static uint32_t encode_cost(const file_args *args) {
+    (void)args;
+    return 700;
+}
+
 const file_codec file_codec_lzma = {
     .id = 3,
     .name = "lzma",
@@ -229,4 +260,5 @@ const file_codec file_codec_lzma = {
     .check = check,
     .memory = memory,
     .cost = cost,
+    .encode_cost = encode_cost,
 };

@@ -116,6 +116,7 @@ static pith_status decode_job(void *arg, size_t i) {
     decoder_job *job = &d->jobs[i];
     job->raw = pith_alloc(d->ctx, job->header.raw_n);
     if (!job->raw) return pith_alloc_status(d->ctx);
+    pith_phase(1, job->header.transformed_n);
     return block_decode(d->ctx, &job->header, job->coded.data, job->raw);
 }
 

@@ -1,10 +1,12 @@
 /* Cheap statistics of a block, over a few samples spread through it. */
 #include "artefacts/file/detect.h"
 
-#include <zstd.h>
+#include "artefacts/file/codec.h"
 
 /* A share of the block, so that looking costs little beside the fastest coder. */
 enum { SAMPLES = 4, SAMPLE_SHARE = 32, SAMPLE_MIN = 2048, SAMPLE_MAX = 32768, COMPARED = 4096 };
+#define PIECE_UNIT ((size_t)5040) /* divided by most lengths of records */
+#define PIECE (6 * PIECE_UNIT)
 
 uint32_t detect_log2(uint32_t x) {
     uint32_t top = 31u - (uint32_t)__builtin_clz(x), bits = 0;
@@ -104,15 +106,37 @@ static void judge_bytes(const tally *t, detect_result *out) {
     out->x86_calls = code ? (uint32_t)((uint64_t)t->calls * 65536 / t->bytes) : 0;
 }
 
+pith_status detect_sample_take(pith_ctx *ctx, const uint8_t *raw, size_t n, size_t most, detect_sample *sample) {
+    *sample = (detect_sample){raw, n, NULL};
+    if (n <= most) return PITH_OK;
+    size_t pieces = PITH_MAX(most / PIECE, 2);
+    sample->own = pith_alloc(ctx, pieces * PIECE);
+    if (!sample->own) return pith_alloc_status(ctx);
+    for (size_t i = 0; i < pieces; i++)
+        memcpy(sample->own + i * PIECE, raw + (n - PIECE) / (pieces - 1) * i / PIECE_UNIT * PIECE_UNIT, PIECE);
+    sample->data = sample->own;
+    sample->n = pieces * PIECE;
+    return PITH_OK;
+}
+
+void detect_sample_free(pith_ctx *ctx, detect_sample *sample) {
+    pith_free(ctx, sample->own);
+    *sample = (detect_sample){0};
+}
+
 pith_status detect_spoils(pith_ctx *ctx, const uint8_t *before, const uint8_t *after, size_t n, bool *spoils) {
     *spoils = false;
-    size_t room = ZSTD_compressBound(n);
-    uint8_t *out = pith_alloc(ctx, room);
+    static const file_args fastest = {1, {1}};
+    uint8_t *out = pith_alloc(ctx, PITH_MAX(n, 1));
     if (!out) return pith_alloc_status(ctx);
-    size_t a = ZSTD_compress(out, room, before, n, 1), b = ZSTD_compress(out, room, after, n, 1);
+    size_t a = 0, b = 0;
+    pith_status status = file_codec_zstd.encode(ctx, &fastest, before, n, out, n, &a);
+    if (!status) status = file_codec_zstd.encode(ctx, &fastest, after, n, out, n, &b);
     pith_free(ctx, out);
-    *spoils = !ZSTD_isError(a) && !ZSTD_isError(b) && b > a + a / 8;
-    return PITH_OK;
+    a = PITH_MIN(a, n); /* what does not shrink is stored */
+    b = PITH_MIN(b, n);
+    *spoils = !status && b > a + a / 8;
+    return status;
 }
 
 void detect_block(const uint8_t *src, size_t n, detect_result *out) {

@@ -26,6 +26,16 @@ uint32_t detect_log2(uint32_t x);
 /* Bits, in 1/65536ths, that counts[256] of `total` symbols cost with an adaptive order-0 code. */
 uint64_t detect_entropy(const uint32_t *counts, uint32_t total);
 
+/* Pieces from all over raw[n], at most `most` bytes together (64 KiB or more), or all of it. They begin where records
+ * begin, for most lengths of records. Free with detect_sample_free. */
+typedef struct detect_sample {
+    const uint8_t *data;
+    size_t n;
+    uint8_t *own; /* NULL: the raw bytes themselves */
+} detect_sample;
+pith_status detect_sample_take(pith_ctx *ctx, const uint8_t *raw, size_t n, size_t most, detect_sample *sample);
+void detect_sample_free(pith_ctx *ctx, detect_sample *sample);
+
 /* How many bytes of a block front ends try first. */
 enum { DETECT_TRIAL = 128 * 1024 };
 

@@ -79,13 +79,16 @@ pith_status pith_encoder_new(pith_ctx *ctx, const pith_encode_options *options, 
     pith_encoder *e = pith_alloc(ctx, sizeof *e);
     if (!e) return pith_alloc_status(ctx);
     *e = (pith_encoder){.ctx = ctx, .write = write, .opaque = opaque, .content_size = options->content_size};
-    e->block_size = options->block_size ? options->block_size : PITH_FILE_BLOCK_DEFAULT;
     status = select_plan_make(ctx, options->level, options->recipe, &e->plan, &e->recipe);
+    e->block_size = options->block_size  ? options->block_size
+                    : e->plan.block_size ? e->plan.block_size
+                                         : PITH_FILE_BLOCK_DEFAULT;
     if (!status && e->recipe.size > PITH_FILE_RECIPE_MAX)
         status = pith_fail(ctx, PITH_E_ARGUMENT, "a recipe of %zu bytes, at most %d are allowed", e->recipe.size,
                            PITH_FILE_RECIPE_MAX);
     if (!status) {
         e->verify = options->verify < 0 ? e->plan.floats : options->verify;
+        e->plan.verify = e->verify;
         e->batch_n = batch_size(e);
         e->jobs = pith_alloc(ctx, e->batch_n * sizeof *e->jobs);
         e->hash = e->jobs ? pith_hash_new(ctx) : NULL;
@@ -120,6 +123,7 @@ static pith_status emit(pith_encoder *e, const void *data, size_t n) {
 static pith_status verify_block(pith_encoder *e, const encoder_job *job) {
     uint8_t *again = pith_alloc(e->ctx, job->raw_n);
     if (!again) return pith_alloc_status(e->ctx);
+    pith_phase(1, job->header.transformed_n); /* all that is left */
     pith_status status = block_decode(e->ctx, &job->header, job->coded, again);
     if (!status && memcmp(again, job->raw, job->raw_n) != 0) status = PITH_E_CHECK;
     pith_free(e->ctx, again);

@@ -2,20 +2,22 @@
  * kept. See levels.c for the candidates and select_front.c for what goes before them. */
 #include "artefacts/file/select.h"
 
+#include "artefacts/file/detect.h"
 #include "artefacts/file/frame.h"
 #include "artefacts/file/select_front.h"
 
-/* zstd on a sample tells whether long repeats may win. What it makes of a file is at most so many
- * times what LZMA does: 1.45 at level 9 and 1.24 at level 19 on binary files, where LZMA often wins;
- * text it only wins where it is little ahead of zstd. Measured on the same files as in select_front.c. */
+/* zstd on a sample tells whether LZMA may win over text, which it does where text is made of long
+ * repeats: then zstd at levels 9 and 19 comes to at most so many times what the codec so far makes of it. Numbers
+ * and machine code are always tried: a sample of them tells little of the rest. Measured on the same
+ * files as in select_front.c. */
 #define REPEATS_SAMPLE ((size_t)256 << 10)
 #define NOTHING_GAINED 0.98
 #define CLOSE 1.02
-#define SHARE_SLACK 1.15
+#define CLOSE_PER_DOUBLING 0.015 /* the longer a block is beside its sample, the more repeats the sample lacks */
 #define ALONE 1.15 /* a sample coded alone is larger than its share of the block, by about so much */
-static const struct {
+static const struct repeats {
     double at_9, at_19;
-} repeats_binary = {1.45, 1.24}, repeats_text = {1.2, 1.08}, repeats_after_bwt = {1.5, 1.2};
+} repeats_text = {1.2, 1.08}, repeats_after_bwt = {1.5, 1.2};
 #define POOR 0.5
 #define DENSE 0.95
 #define DENSE_SAMPLE ((size_t)64 << 10)
@@ -56,44 +58,47 @@ static pith_status try_codec(choice *c, const select_codec *codec, const fronted
     return PITH_OK;
 }
 
-/* Whether LZMA may beat what the block has come to. */
-static pith_status repeats_may_win(choice *c, const select_candidate *candidate, bool *may) {
-    const select_codec *lzma = &candidate->codec;
-    *may = false;
-    if ((double)c->best_n > NOTHING_GAINED * (double)c->n) return PITH_OK; /* LZMA would find nothing either */
+/* Whether LZMA may beat what a block of text has come to; f is sample_n bytes of it through the front end. */
+static pith_status text_repeats(choice *c, const select_codec *lzma, const fronted *f, size_t sample_n, bool *may) {
     static const select_codec zstd_9 = {&file_codec_zstd, {1, {9}}}, zstd_19 = {&file_codec_zstd, {1, {19}}};
-    size_t sample_n, size, here = c->best_n;
-    const uint8_t *sample = select_sample(c->raw, c->n, REPEATS_SAMPLE, &sample_n);
-    pith_status status = PITH_OK;
-    fronted f = {0};
-    bool pays;
-    bool after_bwt = c->best->codec == &file_codec_bwt, text = select_is_text(c->raw, c->n);
-    if (!text && c->plan->level >= 5) { /* a sample of numbers or code tells little of the rest: pop.nc, 8 % */
-        *may = true;
-        return PITH_OK;
-    }
-    /* what the front end did for the block it would do for LZMA too */
-    status = front_apply(c->ctx, c->best->front, NULL, sample, sample_n, &f, &pays);
-    if (!status) status = select_trial(c->ctx, &zstd_9, f.data, f.n, &size);
-    double at_9 = after_bwt ? repeats_after_bwt.at_9 : text ? repeats_text.at_9 : repeats_binary.at_9;
-    double at_19 = after_bwt ? repeats_after_bwt.at_19 : text ? repeats_text.at_19 : repeats_binary.at_19;
-    double share = (double)here * ((double)sample_n / (double)c->n);
-    if (!status && sample_n < c->n && (double)size < at_9 * ALONE * share) {
+    const struct repeats *most = c->best->codec == &file_codec_bwt ? &repeats_after_bwt : &repeats_text;
+    size_t size, here = c->best_n;
+    *may = false;
+    pith_status status = select_trial(c->ctx, &zstd_9, f->data, f->n, &size);
+    if (status) return status;
+    double times = (double)c->n / (double)sample_n, share = (double)here / times, close = CLOSE;
+    if (sample_n < c->n) {
+        if ((double)size >= most->at_9 * ALONE * share) return PITH_OK; /* far from it */
         select_codec so_far = {c->best->codec, c->best->codec_args};
         if (c->plan->level > 6) so_far = c->plan->candidates[0].trial;
-        status = select_trial(c->ctx, &so_far, f.data, f.n, &here);
-    } else if (sample_n < c->n) {
-        here = 0; /* far from it */
+        status = select_trial(c->ctx, &so_far, f->data, f->n, &here);
+        for (; times > 1; times /= 2) close += CLOSE_PER_DOUBLING;
     }
-    if (!status && (double)size < at_9 * (double)here && (double)size < NOTHING_GAINED * (double)sample_n) {
-        status = select_trial(c->ctx, &zstd_19, f.data, f.n, &size);
-        *may = !status && (double)size < at_19 * (double)here;
-    }
+    if (status || (double)size >= most->at_9 * (double)here || (double)size >= NOTHING_GAINED * (double)sample_n)
+        return status;
+    status = select_trial(c->ctx, &zstd_19, f->data, f->n, &size);
+    *may = !status && (double)size < most->at_19 * (double)here;
     if (*may && sample_n < c->n) { /* LZMA on all of a long block is worth a closer look at the sample */
-        status = select_trial(c->ctx, lzma, f.data, f.n, &size);
-        *may = !status && (double)size < CLOSE * (double)here;
+        status = select_trial(c->ctx, lzma, f->data, f->n, &size);
+        *may = !status && (double)size < close * (double)here;
     }
+    return status;
+}
+
+static pith_status repeats_may_win(choice *c, const select_codec *lzma, bool *may) {
+    *may = false;
+    if ((double)c->best_n > NOTHING_GAINED * (double)c->n) return PITH_OK; /* LZMA would find nothing either */
+    *may = true;
+    if (!select_is_text(c->raw, c->n)) return PITH_OK;
+    detect_sample sample;
+    fronted f = {0};
+    bool pays;
+    pith_status status = detect_sample_take(c->ctx, c->raw, c->n, REPEATS_SAMPLE, &sample);
+    /* what the front end did for the block it would do for LZMA too */
+    if (!status) status = front_apply(c->ctx, c->best->front, NULL, sample.data, sample.n, &f, &pays);
+    if (!status) status = text_repeats(c, lzma, &f, sample.n, may);
     pith_buffer_free(c->ctx, &f.own);
+    detect_sample_free(c->ctx, &sample);
     return status;
 }
 
@@ -101,25 +106,40 @@ static pith_status repeats_may_win(choice *c, const select_candidate *candidate,
 static pith_status dense_may_win(choice *c, const select_codec *codec, bool *may) {
     *may = false;
     if ((double)c->best_n < DENSE * (double)c->n) return PITH_OK;
-    size_t sample_n, here, there;
-    const uint8_t *sample = select_sample(c->raw, c->n, DENSE_SAMPLE, &sample_n);
-    pith_status status = select_trial(c->ctx, &c->plan->candidates[0].trial, sample, sample_n, &here);
-    if (!status) status = select_trial(c->ctx, codec, sample, sample_n, &there);
+    size_t here = 0, there = 0;
+    detect_sample sample;
+    pith_status status = detect_sample_take(c->ctx, c->raw, c->n, DENSE_SAMPLE, &sample);
+    if (!status) status = select_trial(c->ctx, &c->plan->candidates[0].trial, sample.data, sample.n, &here);
+    if (!status) status = select_trial(c->ctx, codec, sample.data, sample.n, &there);
     *may = !status && there < here;
+    detect_sample_free(c->ctx, &sample);
     return status;
+}
+
+uint32_t select_encode_ns(const select_codec *c) {
+    return (c->codec->encode_cost ? c->codec->encode_cost : c->codec->cost)(&c->args);
+}
+
+/* The part of the whole work on a block that this candidate is, its decoding to verify it included. */
+static double share_of(const select_plan *plan, const select_candidate *candidate) {
+    double sum = plan->verify ? select_decode_ns_per_byte(plan) : 0;
+    for (unsigned i = 0; i < plan->n_candidates; i++) sum += select_encode_ns(&plan->candidates[i].codec);
+    return select_encode_ns(&candidate->codec) / sum;
 }
 
 static pith_status try_candidate(choice *c, const select_candidate *candidate) {
     bool may = true;
     pith_status status = PITH_OK;
-    if (candidate->when == WHEN_REPEATS_WIN) status = repeats_may_win(c, candidate, &may);
+    fronted f = {0};
+    pith_phase(0, 0); /* trials */
+    if (candidate->when == WHEN_REPEATS_WIN) status = repeats_may_win(c, &candidate->codec, &may);
     if (candidate->when == WHEN_POOR) may = (double)c->best_n > POOR * (double)c->n;
     if (candidate->when == WHEN_DENSE) status = dense_may_win(c, &candidate->codec, &may);
-    if (status || !may) return status;
-    fronted f;
-    status = c->plan->level ? front_choose(c->ctx, candidate, c->raw, c->n, &f)
-                            : front_apply(c->ctx, c->plan->front, &c->plan->front_args, c->raw, c->n, &f, &may);
-    if (!status) status = try_codec(c, &candidate->codec, &f);
+    if (!status && may)
+        status = c->plan->level ? front_choose(c->ctx, candidate, c->raw, c->n, &f)
+                                : front_apply(c->ctx, c->plan->front, &c->plan->front_args, c->raw, c->n, &f, &may);
+    pith_phase(share_of(c->plan, candidate), f.n); /* counted whole when there is nothing to try */
+    if (!status && f.n) status = try_codec(c, &candidate->codec, &f);
     pith_buffer_free(c->ctx, &f.own);
     return status;
 }
@@ -141,6 +161,7 @@ pith_status select_block(pith_ctx *ctx, const select_plan *plan, const uint8_t *
         if (pith_cancelled(ctx)) status = PITH_E_CANCELLED;
         if (!status) status = try_candidate(&c, &plan->candidates[i]);
     }
+    pith_phase(0, 0);
     pith_free(ctx, c.scratch);
     return status;
 }

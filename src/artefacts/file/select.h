@@ -31,6 +31,8 @@ typedef struct select_candidate {
 typedef struct select_plan {
     unsigned level; /* 0: recipe */
     bool floats;    /* some codec works with floating point */
+    size_t block_size; /* raw bytes, where the caller does not say; 0: the default */
+    bool verify;    /* blocks will be decoded again, which is part of the progress */
     unsigned n_candidates;
     const select_candidate *candidates;
     select_candidate own;    /* a recipe's only candidate */

@@ -7,12 +7,15 @@
  * (text) gained under LZMA and BWT wherever it did under zstd. */
 #include "artefacts/file/select_front.h"
 
+#include "artefacts/file/detect.h"
+
 #define FRONT_SAMPLE ((size_t)256 << 10)
 #define FRONT_SAMPLE_SLOW ((size_t)192 << 10) /* for codecs slower than a microsecond per byte */
 #define SLOW_NS 1000
+#define FRONT_SAMPLE_QUICK ((size_t)512 << 10) /* or a quarter of the block, for codecs that take a moment */
+#define QUICK_NS 40
 #define HOPELESS 1.08 /* times the size without, under zstd */
 #define MARGIN 0.998  /* a smaller gain on a sample is noise, and costs time */
-#define SAMPLE_UNIT 5040
 
 static const struct {
     unsigned bit;
@@ -35,11 +38,6 @@ pith_status select_trial(pith_ctx *ctx, const select_codec *codec, const uint8_t
     pith_free(ctx, scratch);
     *size = PITH_MIN(out_n, n);
     return status;
-}
-
-const uint8_t *select_sample(const uint8_t *raw, size_t n, size_t most, size_t *sample_n) {
-    *sample_n = PITH_MIN(n, most);
-    return raw + (n - *sample_n) / 2 / SAMPLE_UNIT * SAMPLE_UNIT;
 }
 
 /* Looks at a byte here and there: 95 in 100 are printable ASCII, line ends, tabs or UTF-8. */
@@ -72,50 +70,76 @@ pith_status front_apply(pith_ctx *ctx, const file_front *front, const file_args 
     return status;
 }
 
-/* The size of a sample through a front end relative to the size without, above 1 when hopeless. */
-static pith_status judge(pith_ctx *ctx, const select_candidate *candidate, bool of_text, const fronted *f,
-                         size_t without_fast, size_t *without, const uint8_t *sample, size_t sample_n, double *ratio) {
+typedef struct judgement {
+    pith_ctx *ctx;
+    const select_candidate *candidate;
+    const uint8_t *raw;
+    size_t n, most;
+    bool text;
+    detect_sample sample;
+    size_t without_fast, without; /* what the sample comes to as it is; 0: not known yet */
+} judgement;
+
+/* The sample through a front end. Of machine code the whole block goes through first: what its
+ * addresses become depends on where they stand. */
+static pith_status sample_through(judgement *j, const file_front *front, fronted *f, bool *pays) {
+    if (front != &file_front_x86 || j->sample.n == j->n)
+        return front_apply(j->ctx, front, NULL, j->sample.data, j->sample.n, f, pays);
+    fronted whole;
+    pith_status status = front_apply(j->ctx, front, NULL, j->raw, j->n, &whole, pays);
+    detect_sample sample = {0};
+    if (!status && *pays) status = detect_sample_take(j->ctx, whole.data, whole.n, j->most, &sample);
+    *f = (fronted){.front = front, .args = whole.args, .data = sample.own, .n = sample.n};
+    f->own = (pith_buffer){sample.own, sample.n, sample.n};
+    pith_buffer_free(j->ctx, &whole.own);
+    return status;
+}
+
+/* The size of the sample through a front end relative to the size without, above 1 when hopeless. */
+static pith_status judge(judgement *j, const fronted *f, double *ratio) {
     size_t size = 0;
-    pith_status status = select_trial(ctx, &fast, f->data, f->n, &size);
-    *ratio = (double)size / (double)without_fast;
-    if (status || of_text) return status;
-    if (*ratio > HOPELESS) return PITH_OK;
-    if (!*without) status = select_trial(ctx, &candidate->trial, sample, sample_n, without);
-    if (!status) status = select_trial(ctx, &candidate->trial, f->data, f->n, &size);
-    *ratio = (double)size / (double)*without;
+    pith_status status = PITH_OK;
+    if (!j->without_fast) status = select_trial(j->ctx, &fast, j->sample.data, j->sample.n, &j->without_fast);
+    if (!status) status = select_trial(j->ctx, &fast, f->data, f->n, &size);
+    if (status) return status;
+    *ratio = (double)size / (double)j->without_fast;
+    if (j->text || *ratio > HOPELESS) return PITH_OK;
+    const select_codec *trial = &j->candidate->trial;
+    if (!j->without) status = select_trial(j->ctx, trial, j->sample.data, j->sample.n, &j->without);
+    if (!status) status = select_trial(j->ctx, trial, f->data, f->n, &size);
+    *ratio = (double)size / (double)j->without;
+    return status;
+}
+
+static pith_status choose(judgement *j, const file_front **front) {
+    double best = MARGIN;
+    pith_status status = PITH_OK;
+    for (size_t i = 0; i < PITH_COUNT(kinds) && !status; i++) {
+        if (!(j->candidate->fronts & kinds[i].bit) || kinds[i].of_text != j->text) continue;
+        fronted f;
+        bool pays;
+        double ratio = 2;
+        status = sample_through(j, kinds[i].front, &f, &pays);
+        if (!status && pays) status = judge(j, &f, &ratio);
+        if (!status && ratio < best) {
+            best = ratio;
+            *front = kinds[i].front;
+        }
+        pith_buffer_free(j->ctx, &f.own);
+    }
     return status;
 }
 
 pith_status front_choose(pith_ctx *ctx, const select_candidate *candidate, const uint8_t *raw, size_t n, fronted *out) {
     *out = (fronted){.data = raw, .n = n};
     if (!candidate->fronts || n < 64) return PITH_OK;
-    size_t sample_n, without_fast = 0, without = 0;
-    bool slow = candidate->trial.codec->cost(&candidate->trial.args) >= SLOW_NS;
-    const uint8_t *sample = select_sample(raw, n, slow ? FRONT_SAMPLE_SLOW : FRONT_SAMPLE, &sample_n);
-    bool text = select_is_text(raw, n), pays;
-    double best = MARGIN;
-    pith_status status = PITH_OK;
-    for (size_t i = 0; i < PITH_COUNT(kinds) && !status; i++) {
-        if (!(candidate->fronts & kinds[i].bit) || kinds[i].of_text != text) continue;
-        fronted f;
-        status = front_apply(ctx, kinds[i].front, NULL, sample, sample_n, &f, &pays);
-        if (status || !pays) continue;
-        double ratio = 2;
-        if (!without_fast) status = select_trial(ctx, &fast, sample, sample_n, &without_fast);
-        if (!status) status = judge(ctx, candidate, text, &f, without_fast, &without, sample, sample_n, &ratio);
-        if (!status && ratio < best) {
-            best = ratio;
-            pith_buffer_free(ctx, &out->own);
-            *out = f;
-        } else {
-            pith_buffer_free(ctx, &f.own);
-        }
-    }
-    if (status || sample_n == n || !out->front) {
-        if (status) pith_buffer_free(ctx, &out->own);
-        return status;
-    }
-    const file_front *front = out->front;
-    pith_buffer_free(ctx, &out->own);
-    return front_apply(ctx, front, NULL, raw, n, out, &pays);
+    bool slow = candidate->trial.codec->cost(&candidate->trial.args) >= SLOW_NS, pays;
+    judgement j = {.ctx = ctx, .candidate = candidate, .raw = raw, .n = n, .text = select_is_text(raw, n)};
+    j.most = slow ? FRONT_SAMPLE_SLOW : FRONT_SAMPLE;
+    if (select_encode_ns(&candidate->trial) <= QUICK_NS) j.most = PITH_MIN(PITH_MAX(n / 4, j.most), FRONT_SAMPLE_QUICK);
+    const file_front *front = NULL;
+    pith_status status = detect_sample_take(ctx, raw, n, j.most, &j.sample);
+    if (!status) status = choose(&j, &front);
+    detect_sample_free(ctx, &j.sample);
+    return status || !front ? status : front_apply(ctx, front, NULL, raw, n, out, &pays);
 }

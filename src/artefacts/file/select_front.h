@@ -16,8 +16,8 @@ typedef struct fronted {
 /* Bytes that the codec makes of src[n]; n when it cannot make them fewer. scratch[n]. */
 pith_status select_trial(pith_ctx *ctx, const select_codec *codec, const uint8_t *src, size_t n, size_t *size);
 
-/* The middle of a block, at most `most` bytes; aligned, so that records keep their phase. */
-const uint8_t *select_sample(const uint8_t *raw, size_t n, size_t most, size_t *sample_n);
+/* Rough time of encoding in nanoseconds per byte. */
+uint32_t select_encode_ns(const select_codec *codec);
 
 bool select_is_text(const uint8_t *raw, size_t n);
 

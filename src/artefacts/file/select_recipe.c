@@ -24,7 +24,10 @@ static pith_status take_stage(pith_ctx *ctx, const pith_recipe_stage *s, bool la
         plan->own.when = WHEN_ALWAYS;
         plan->candidates = &plan->own;
         plan->n_candidates = 1;
-        return c->codec->check(ctx, &c->args);
+        pith_status status = c->codec->complete ? c->codec->complete(ctx, &c->args) : PITH_OK;
+        plan->block_size = c->codec->block_size;
+        plan->floats = c->codec->floats && c->codec->floats(&c->args);
+        return status ? status : c->codec->check(ctx, &c->args);
     }
     plan->front = s->stage->impl;
     take_args(s, &plan->front_args);

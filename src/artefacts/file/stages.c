@@ -97,6 +97,16 @@ static const pith_param cm_params[] = {
      .doc = "width of the state-space model that learns as it codes, a multiple of 16; 0: none"},
 };
 
+static const pith_param lm_params[] = {
+    {.name = "window",
+     .type = PITH_P_INT,
+     .min = 0,
+     .max = 1 << 24,
+     .def = 0,
+     .unit = "tokens",
+     .doc = "of context at most; 0: what the model was trained with"},
+};
+
 const pith_stage file_stages[] = {
     {.name = "text",
      .artefact = "file",
@@ -167,5 +177,13 @@ const pith_stage file_stages[] = {
      .source = "M. Mahoney, Adaptive weighing of context models for lossless data compression, 2005",
      .params = cm_params,
      .n_params = PITH_COUNT(cm_params)},
+    {.name = "lm",
+     .artefact = "file",
+     .role = "codec",
+     .impl = &file_codec_lm,
+     .summary = "tokens coded with the probabilities of a language model, which both sides need: pith --model",
+     .source = "C. S. K. Valmeekam et al., LLMZip: Lossless Text Compression using Large Language Models, 2023",
+     .params = lm_params,
+     .n_params = PITH_COUNT(lm_params)},
     {.name = NULL},
 };

@@ -25,11 +25,11 @@ static pith_status work_job(void *arg, size_t i) {
     bool stop = c->status != PITH_OK;
     pthread_mutex_unlock(&c->lock);
     if (stop || pith_cancelled(run->ctx)) return PITH_E_CANCELLED;
+    pith_meter meter;
+    pith_meter_begin(&meter, &c->done_bytes, run->job_bytes);
     pith_status status = run->fn(run->arg, i);
-    if (!status) {
-        atomic_fetch_add(&c->done_bytes, run->job_bytes);
-        return PITH_OK;
-    }
+    pith_meter_end(&meter, status == PITH_OK);
+    if (!status) return PITH_OK;
     pthread_mutex_lock(&c->lock);
     if (!c->status) { /* the first to fail, whose message the session keeps */
         c->status = status;
@@ -65,7 +65,8 @@ static void watch(work_crew *c) {
         pthread_cond_timedwait(&c->ended, &c->lock, &until);
         if (c->is_ended) break;
         pthread_mutex_unlock(&c->lock);
-        pith_tick(run->ctx, atomic_load(&c->done_bytes), total); /* a cancel is seen by the jobs */
+        uint64_t done = atomic_load(&c->done_bytes);
+        pith_tick(run->ctx, total ? PITH_MIN(done, total) : done, total); /* a cancel is seen by the jobs */
         pthread_mutex_lock(&c->lock);
     }
     pthread_mutex_unlock(&c->lock);

@@ -24,12 +24,15 @@ enum { CLI_OK = 0, CLI_FAIL = 1 };
 
 int cmd_file(int argc, char **argv);    /* compress, decompress, test, list: no verb needed */
 int cmd_bench(int argc, char **argv);   /* pith bench file FILE... */
+int cmd_model(int argc, char **argv);   /* pith model info|convert|validate FILE */
+int cmd_lm(int argc, char **argv);      /* pith lm VERB: language models at work */
+int cmd_measure(int argc, char **argv); /* pith measure MODEL_A MODEL_B TEXT */
 int cmd_stages(int argc, char **argv);  /* pith stages [NAME] */
 int cmd_methods(int argc, char **argv); /* pith methods [--json] */
 int cmd_explain(int argc, char **argv); /* pith explain NAME */
 int cmd_help(int argc, char **argv);    /* pith help [VERB] */
 /* The text behind --help and `pith help`. */
-extern const char cli_file_help[], cli_bench_help[];
+extern const char cli_file_help[], cli_bench_help[], cli_model_help[], cli_measure_help[];
 
 /* ---- messages (say.c): one line on standard error, "pith: " before it ------ */
 
@@ -74,6 +77,7 @@ typedef struct cli_options {
     cli_mode mode;
     int level;          /* 1..9 */
     const char *recipe; /* NULL: the level's */
+    const char *model;  /* --model: a language model's file or "default"; NULL when not given */
     const char *output; /* -o NAME, NULL when not given */
     bool to_stdout;     /* -c */
     bool force;         /* -f */

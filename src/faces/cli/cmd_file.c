@@ -9,12 +9,13 @@
 #include <unistd.h>
 
 #include "faces/cli/task.h"
+#include "pith/lm.h"
 
 #define SUFFIX ".pith"
 
 const char cli_file_help[] =
     "Usage: pith [OPTIONS] [FILE...]\n"
-    "       pith bench|stages|methods|explain|help ...\n"
+    "       pith bench|model|stages|methods|explain|help ...\n"
     "\n"
     "Compresses each FILE to FILE.pith and keeps it; without FILE, or with -, standard\n"
     "input to standard output.\n"
@@ -38,6 +39,8 @@ const char cli_file_help[] =
     "      --max-time=SEC  refuse archives that would take more processor seconds to\n"
     "                      decode; none: no limit (default: by the archive's size)\n"
     "      --recipe=TEXT   compress by a recipe instead of a level (pith help stages)\n"
+    "      --model=FILE    code with a language model (GGUF, safetensors, ...; default: the\n"
+    "                      built-in one); archives name it by hash and need it again\n"
     "      --verify        decode every block after coding it and compare\n"
     "      --json          one JSON object per file on standard output\n"
     "  -q, -v              say less, say more\n"
@@ -354,6 +357,14 @@ static int run_all(run *r) {
     return result;
 }
 
+static int use_model(run *r) {
+    const char *name = r->o.model;
+    if (!name) return CLI_OK;
+    char shown[200];
+    if (pith_lm_use(r->ctx, strcmp(name, "default") == 0 ? NULL : name) == PITH_OK) return CLI_OK;
+    return cli_error("%s: %s", cli_safe_text(shown, sizeof shown, name), pith_error(r->ctx));
+}
+
 int cmd_file(int argc, char **argv) {
     run r = {.shared = {.fd = -1}};
     int result = cli_options_parse(&r.o, argc, argv);
@@ -366,7 +377,7 @@ int cmd_file(int argc, char **argv) {
         if (r.ctx) {
             pith_ctx_set_memory(r.ctx, r.o.memory_bytes);
             pith_ctx_set_threads(r.ctx, r.o.n_threads);
-            result = run_all(&r);
+            result = use_model(&r) == CLI_OK ? run_all(&r) : CLI_FAIL;
         } else {
             result = cli_error("out of memory");
         }

@@ -113,6 +113,12 @@ static int set_recipe(cli_options *o, const char *text) {
     return CLI_OK;
 }
 
+static int set_model(cli_options *o, const char *text) {
+    if (!*text) return cli_error("--model wants a model file, or default");
+    o->model = text;
+    return CLI_OK;
+}
+
 /* ---- flags without a value, by long name and letter ---- */
 
 static bool set_flag(cli_options *o, int letter) {
@@ -152,7 +158,7 @@ static const struct {
     int (*set)(cli_options *o, const char *text);
 } valued[] = {{"output", 'o', set_output},    {"threads", 'T', set_threads}, {"memory", 'M', set_memory},
               {"block-size", 'B', set_block}, {"recipe", 0, set_recipe},     {"range", 0, set_range},
-              {"max-time", 0, set_max_time}};
+              {"model", 0, set_model},        {"max-time", 0, set_max_time}};
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 

@@ -99,11 +99,14 @@ static int pump_in(task *t, pith_encoder *encoder, sink *s, pith_hash *hash, uin
     }
 }
 
+/* A model alone means the codec that uses it. */
+static const char *task_recipe(const cli_options *o) { return o->recipe ? o->recipe : o->model ? "lm" : NULL; }
+
 int task_compress(task *t) {
     pith_encode_options options;
     pith_encode_options_init(&options);
     options.level = t->o->level;
-    options.recipe = t->o->recipe;
+    options.recipe = task_recipe(t->o);
     options.block_size = (size_t)t->o->block_bytes;
     if (t->o->verify) options.verify = 1;
     /* Size 0 is also what the files of /proc say. */
@@ -127,8 +130,8 @@ int task_compress(task *t) {
     free(piece);
     watch_end(&w, t);
     t->coded_bytes = s.bytes;
-    if (t->o->recipe)
-        snprintf(t->recipe, sizeof t->recipe, "%s", t->o->recipe);
+    if (options.recipe)
+        snprintf(t->recipe, sizeof t->recipe, "%s", options.recipe);
     else
         snprintf(t->recipe, sizeof t->recipe, "level(%d)", t->o->level);
     return result;

@@ -168,16 +168,22 @@ PITH_INLINE unsigned code_symbol(bwt_model *m, coder *c, bool decoding, unsigned
 
 uint64_t bwt_coder_memory(void) { return sizeof(bwt_model); }
 
+#define STEP ((size_t)1 << 16) /* symbols between reports of progress */
+
 pith_status bwt_coder_encode(pith_ctx *ctx, const uint8_t *symbols, size_t n, uint8_t *dst, size_t cap, size_t *out_n) {
     bwt_model *m = pith_alloc(ctx, sizeof *m);
     if (!m) return pith_alloc_status(ctx);
     model_init(m);
     coder c;
     rc_enc_init(&c.enc, dst, cap);
-    for (size_t i = 0; i < n && !c.enc.full; i++) code_symbol(m, &c, false, symbols[i]);
+    bool stop = false;
+    for (size_t i = 0; i < n && !c.enc.full && !stop; i++) {
+        code_symbol(m, &c, false, symbols[i]);
+        if (i % STEP == STEP - 1) stop = pith_step(ctx, STEP);
+    }
     *out_n = rc_enc_finish(&c.enc);
     pith_free(ctx, m);
-    return PITH_OK;
+    return stop ? pith_fail(ctx, PITH_E_CANCELLED, "cancelled") : PITH_OK;
 }
 
 pith_status bwt_coder_decode(pith_ctx *ctx, const uint8_t *src, size_t n, uint8_t *symbols, size_t symbols_n) {
@@ -186,8 +192,13 @@ pith_status bwt_coder_decode(pith_ctx *ctx, const uint8_t *src, size_t n, uint8_
     model_init(m);
     coder c;
     rc_dec_init(&c.dec, src, n);
-    for (size_t i = 0; i < symbols_n; i++) symbols[i] = (uint8_t)code_symbol(m, &c, true, 0);
+    bool stop = false;
+    for (size_t i = 0; i < symbols_n && !stop; i++) {
+        symbols[i] = (uint8_t)code_symbol(m, &c, true, 0);
+        if (i % STEP == STEP - 1) stop = pith_step(ctx, STEP);
+    }
     pith_free(ctx, m);
+    if (stop) return pith_fail(ctx, PITH_E_CANCELLED, "cancelled");
     if (!rc_dec_ok(&c.dec)) return pith_fail(ctx, PITH_E_FORMAT, "bytes left over behind the symbols of a BWT block");
     return PITH_OK;
 }

@@ -76,6 +76,64 @@ void ssm_copy(ssm *dst, const ssm *src);
 const uint32_t *ssm_predict(ssm *); /* [256] */
 void ssm_update(ssm *, uint8_t byte);
 
+/* ---- symbols of any alphabet, by distributions handed in (pmf_coder.c) ------- */
+
+/* Codes symbols 0 .. n_symbols - 1 by a distribution that the caller computes before each, and
+ * single bits by a probability, into one stream of the range coder. */
+typedef struct pmf_coder pmf_coder;
+/* n_symbols 1 .. 2^24. */
+pith_status pmf_coder_new(pith_ctx *, size_t n_symbols, pmf_coder **);
+void pmf_coder_free(pith_ctx *, pmf_coder *);
+/* Bytes a coder takes. */
+uint64_t pmf_coder_memory(size_t n_symbols);
+/* p[n_symbols], none negative, sum about 1; equal floats give equal codes on every machine. No
+ * symbol gets less than 2^-31 or so: a NaN or a sum far from 1 costs size, never exactness. */
+void pmf_coder_set(pmf_coder *, const float *p);
+void pmf_coder_encode(pmf_coder *, uint8_t *dst, size_t cap); /* starts a stream */
+void pmf_coder_put(pmf_coder *, uint32_t symbol);
+void pmf_coder_put_bit(pmf_coder *, unsigned p16, unsigned bit); /* p16: of a 1, 1..65535 */
+/* Ends it: its size, SIZE_MAX when it did not fit. */
+size_t pmf_coder_finish(pmf_coder *);
+void pmf_coder_decode(pmf_coder *, const uint8_t *src, size_t n); /* starts reading one; n bytes must stay */
+uint32_t pmf_coder_get(pmf_coder *);
+unsigned pmf_coder_get_bit(pmf_coder *, unsigned p16);
+/* Whether all of the stream has been read; ask when the last symbol is. */
+bool pmf_coder_end(const pmf_coder *);
+
+/* ---- suffix tree: what followed the same tokens before (suffix_tree.c) ---------- */
+
+/* Exact counts of every string of up to `depth` tokens among the last `capacity` tokens. */
+typedef struct suffix_tree suffix_tree;
+/* Bytes it takes, all of them at the start; 0 unless depth is 1..255 and capacity 2*depth..2^28. */
+uint64_t suffix_tree_memory(unsigned depth, size_t capacity);
+pith_status suffix_tree_new(pith_ctx *, unsigned depth, size_t capacity, suffix_tree **);
+void suffix_tree_free(pith_ctx *, suffix_tree *); /* NULL is fine */
+void suffix_tree_clear(suffix_tree *);
+/* One more token, below UINT32_MAX; when it is full, the oldest goes. */
+void suffix_tree_append(suffix_tree *, uint32_t token);
+/* Ends a sequence: no string reaches over it. Takes the room of one token. */
+void suffix_tree_end(suffix_tree *);
+uint32_t suffix_tree_count(const suffix_tree *, const uint32_t *tokens, size_t n);
+/* Tokens held, ends of sequences included. */
+uint32_t suffix_tree_tokens(const suffix_tree *);
+
+#define SUFFIX_DRAFT_MOST 64
+typedef struct suffix_rule {
+    unsigned max_tokens;   /* SUFFIX_DRAFT_MOST at most */
+    float factor, offset;  /* after m equal tokens at most factor * m + offset are drafted */
+    float min_probability; /* the draft ends where the product of count ratios falls below */
+} suffix_rule;
+typedef struct suffix_draft {
+    uint32_t n, matched; /* tokens; length of the context that led to them */
+    double score;        /* the sum of p[] */
+    uint32_t token[SUFFIX_DRAFT_MOST];
+    float p[SUFFIX_DRAFT_MOST];
+} suffix_draft;
+/* What may follow context[n_context] (NULL: the sequence that is being appended): from every
+ * suffix of it, the most frequent way on; among equal counts the latest. The one with the
+ * highest score, the longest context among equals. */
+void suffix_tree_draft(suffix_tree *, const uint32_t *context, size_t n_context, const suffix_rule *, suffix_draft *);
+
 /* ---- bwt coder: the output of a Burrows-Wheeler transform (bwt_coder.c) ---- */
 
 /* Codes symbols[n] into at most cap bytes; *out_n is the size, SIZE_MAX when it does not fit. */

@@ -9,6 +9,7 @@
 
 #include "artefacts/file/codec.h"
 #include "support/file_data.h"
+#include "support/guard.h"
 
 typedef struct variant {
     const file_codec *codec;
@@ -24,20 +25,6 @@ static const variant variants[] = {
     {&file_codec_bwt, {1, {0}}},        {&file_codec_bwt, {1, {32}}},
     {&file_codec_bwt, {1, {100}}},
 };
-
-#define GUARD 0xA7
-enum { GUARD_BYTES = 64 };
-
-static uint8_t *guarded(size_t n) {
-    uint8_t *p = malloc(n + GUARD_BYTES);
-    assert_non_null(p);
-    memset(p, GUARD, n + GUARD_BYTES);
-    return p;
-}
-
-static void assert_guard(const uint8_t *p, size_t n) {
-    for (size_t i = 0; i < GUARD_BYTES; i++) assert_int_equal(p[n + i], GUARD);
-}
 
 /* Codes and decodes; gives back the coded size, SIZE_MAX when it did not fit in `cap`. */
 static size_t round_trip(const variant *v, const uint8_t *src, size_t n, size_t cap) {
@@ -243,33 +230,101 @@ static void arguments_out_of_range_are_refused(void **state) {
     pith_ctx_free(ctx);
 }
 
+static int cancel(void *opaque, uint64_t done, uint64_t total) {
+    (void)opaque, (void)done, (void)total;
+    return 1;
+}
+
+/* What the libraries take too, but for libdivsufsort's few kilobytes. */
+static void fail_everywhere(const variant *v, const uint8_t *src, size_t src_n) {
+    uint8_t *coded = malloc(src_n), *back = malloc(src_n);
+    size_t n = 0;
+    for (int decoding = 0; decoding < 2; decoding++) {
+        pith_status status = PITH_E_MEMORY;
+        long fail_at = 1; /* call 0 is the session */
+        for (; status; fail_at++) {
+            data_heap heap = {.fail_at = fail_at};
+            pith_ctx *ctx = pith_ctx_new(&(pith_allocator){data_heap_alloc, data_heap_free, &heap});
+            status = decoding ? v->codec->decode(ctx, &v->args, coded, n, back, src_n)
+                              : v->codec->encode(ctx, &v->args, src, src_n, coded, src_n, &n);
+            assert_true(status == PITH_OK || status == PITH_E_MEMORY);
+            assert_true((status != PITH_OK) == (pith_error(ctx)[0] != 0));
+            pith_ctx_free(ctx);
+            assert_int_equal(atomic_load(&heap.held), 0);
+            assert_true(fail_at < 1000);
+        }
+        assert_true(fail_at > 2); /* at least one was refused */
+    }
+    assert_memory_equal(src, back, src_n);
+    free(coded);
+    free(back);
+}
+
 static void failing_memory_is_an_error(void **state) {
     (void)state;
-    enum { N = 30000 };
-    uint8_t *src = malloc(N), *coded = malloc(N), *back = malloc(N);
+    enum { N = 30000, SHORT = 300 };
+    uint8_t *src = malloc(N);
     data_fill(src, N, DATA_TEXT, 6);
     memcpy(src + N / 2, src, N / 3);
-    for (size_t i = 5; i < PITH_COUNT(variants); i++) {
-        const variant *v = &variants[i];
-        size_t n = 0;
-        for (int decoding = 0; decoding < 2; decoding++) {
-            pith_status status = PITH_E_MEMORY;
-            for (long fail_at = 1; status; fail_at++) { /* call 0 is the session */
-                data_heap heap = {.fail_at = fail_at};
-                pith_ctx *ctx = pith_ctx_new(&(pith_allocator){data_heap_alloc, data_heap_free, &heap});
-                status = decoding ? v->codec->decode(ctx, &v->args, coded, n, back, N)
-                                  : v->codec->encode(ctx, &v->args, src, N, coded, N, &n);
-                assert_true(status == PITH_OK || status == PITH_E_MEMORY);
-                pith_ctx_free(ctx);
-                assert_int_equal(atomic_load(&heap.held), 0);
-                assert_true(fail_at < 1000);
-            }
-        }
-        assert_memory_equal(src, back, N);
+    for (size_t i = 2; i < PITH_COUNT(variants); i++) fail_everywhere(&variants[i], src, N);
+    static const variant mixers[] = {{&file_codec_cm, {3, {0, 0, 0}}}, {&file_codec_cm, {3, {1, 0, 16}}}};
+    data_fill(src, SHORT, DATA_RECORDS, 6);
+    for (size_t i = 0; i < PITH_COUNT(mixers); i++) fail_everywhere(&mixers[i], src, SHORT);
+    free(src);
+}
+
+/* Every byte of a block is told of, in both directions, and a cancel is answered. */
+static void work_is_told_of_and_can_be_stopped(void **state) {
+    (void)state;
+    enum { N = 3000000 };
+    uint8_t *src = malloc(N), *coded = malloc(N), *back = malloc(N);
+    data_fill(src, N, DATA_TEXT, 12);
+    static const variant each[] = {
+        {&file_codec_zstd, {1, {3}}}, {&file_codec_lzma, {3, {0, 1, 0}}}, {&file_codec_bwt, {1, {0}}}};
+    for (size_t i = 0; i < PITH_COUNT(each); i++) {
+        const variant *v = &each[i];
+        pith_ctx *ctx = pith_ctx_new(NULL);
+        _Atomic uint64_t sum = 0;
+        pith_meter meter;
+        size_t n;
+        pith_meter_begin(&meter, &sum, 2 * (uint64_t)N);
+        pith_phase(0.5, N);
+        assert_int_equal(v->codec->encode(ctx, &v->args, src, N, coded, N, &n), PITH_OK);
+        assert_int_equal(sum, N);
+        pith_phase(0.5, N);
+        assert_int_equal(v->codec->decode(ctx, &v->args, coded, n, back, N), PITH_OK);
+        assert_int_equal(sum, 2 * N);
+        pith_meter_end(&meter, true);
+        pith_ctx_set_progress(ctx, cancel, NULL);
+        pith_tick(ctx, 0, 0);
+        assert_int_equal(v->codec->decode(ctx, &v->args, coded, n, back, N), PITH_E_CANCELLED);
+        assert_int_equal(v->codec->encode(ctx, &v->args, src, N, coded, N, &n), PITH_E_CANCELLED);
+        assert_int_equal(pith_memory_used(ctx), 0);
+        pith_ctx_free(ctx);
     }
     free(src);
     free(coded);
     free(back);
+}
+
+/* Records in the middle of a text: what is best for the middle alone must not be done to it all. */
+static void the_whole_block_chooses_the_filter(void **state) {
+    (void)state;
+    enum { N = 1200000 };
+    uint8_t *src = malloc(N), *coded = malloc(N);
+    data_fill(src, N, DATA_TEXT, 13);
+    for (size_t i = 0; i < N; i += 40000) memcpy(src + i, src, 20000); /* repeats, which differences tear apart */
+    data_fill(src + N / 4, N / 2, DATA_COUNTERS, 13);
+    pith_ctx *ctx = pith_ctx_new(NULL);
+    size_t chosen, plain, delta;
+    static const file_args choose = {3, {2, 0, 0}}, none = {3, {2, 1, 0}}, differences = {3, {2, 9, 4}};
+    assert_int_equal(file_codec_lzma.encode(ctx, &choose, src, N, coded, N, &chosen), PITH_OK);
+    assert_int_equal(file_codec_lzma.encode(ctx, &none, src, N, coded, N, &plain), PITH_OK);
+    assert_int_equal(file_codec_lzma.encode(ctx, &differences, src, N, coded, N, &delta), PITH_OK);
+    assert_true(chosen <= PITH_MIN(plain, delta));
+    pith_ctx_free(ctx);
+    free(src);
+    free(coded);
 }
 
 static void the_memory_limit_is_kept(void **state) {
@@ -301,6 +356,8 @@ int main(void) {
         cmocka_unit_test(arguments_out_of_range_are_refused),
         cmocka_unit_test(failing_memory_is_an_error),
         cmocka_unit_test(the_memory_limit_is_kept),
+        cmocka_unit_test(work_is_told_of_and_can_be_stopped),
+        cmocka_unit_test(the_whole_block_chooses_the_filter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

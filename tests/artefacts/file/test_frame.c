@@ -7,8 +7,7 @@
 #include <cmocka.h>
 
 #include "artefacts/file/frame.h"
-
-static pith_ctx *ctx;
+#include "support/session.h"
 
 static frame_header sample_header(const char *recipe) {
     frame_header h = {.major = FRAME_MAJOR,
@@ -225,18 +224,6 @@ static void small_frames_are_small(void **state) {
     assert_true(header_n + block_n <= 31); /* and one byte per argument of the codec */
 }
 
-static int setup(void **state) {
-    (void)state;
-    ctx = pith_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    pith_ctx_free(ctx);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(header_reads_back),
@@ -249,5 +236,5 @@ int main(void) {
         cmocka_unit_test(impossible_blocks_are_refused),
         cmocka_unit_test(small_frames_are_small),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, session_begin, session_end);
 }

@@ -309,6 +309,37 @@ static void statistics_say_what_is_there(void **state) {
     free(src);
 }
 
+static void samples_are_from_all_over(void **state) {
+    (void)state;
+    enum { N = 1000000, MOST = 100000, UNIT = 5040 };
+    uint8_t *src = malloc(N);
+    fill_random(src, N);
+    pith_ctx *ctx = pith_ctx_new(NULL);
+    detect_sample s;
+    assert_int_equal(detect_sample_take(ctx, src, MOST, MOST, &s), PITH_OK);
+    assert_true(s.data == src && s.n == MOST && !s.own);
+    detect_sample_free(ctx, &s);
+    assert_int_equal(detect_sample_take(ctx, src, N, MOST, &s), PITH_OK);
+    assert_true(s.n > MOST / 2 && s.n <= MOST && s.n % UNIT == 0);
+    assert_memory_equal(s.data, src, UNIT);
+    size_t last = 0;
+    for (size_t i = 0; i < s.n; i += UNIT) { /* each stands in the block at a multiple of its length, in order */
+        size_t at = last;
+        while (at + UNIT <= N && memcmp(src + at, s.data + i, UNIT) != 0) at += UNIT;
+        assert_true(at + UNIT <= N);
+        last = at;
+    }
+    assert_true(last > N - 2 * UNIT);
+    detect_sample_free(ctx, &s);
+    data_heap heap = {.fail_at = 1};
+    pith_ctx *poor = pith_ctx_new(&(pith_allocator){data_heap_alloc, data_heap_free, &heap});
+    assert_int_equal(detect_sample_take(poor, src, N, MOST, &s), PITH_E_MEMORY);
+    detect_sample_free(poor, &s);
+    pith_ctx_free(poor);
+    pith_ctx_free(ctx);
+    free(src);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_input_comes_back),
@@ -320,6 +351,7 @@ int main(void) {
         cmocka_unit_test(failing_memory_is_an_error),
         cmocka_unit_test(logarithms_are_right),
         cmocka_unit_test(statistics_say_what_is_there),
+        cmocka_unit_test(samples_are_from_all_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,8 +9,7 @@
 
 #include "artefacts/file/frame.h"
 #include "support/file_data.h"
-
-static pith_ctx *ctx;
+#include "support/session.h"
 
 typedef struct sample {
     uint8_t raw[3000];
@@ -344,18 +343,6 @@ static void every_allocation_may_fail(void **state) {
         }
 }
 
-static int setup(void **state) {
-    (void)state;
-    ctx = pith_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    pith_ctx_free(ctx);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(truncated_and_flipped_at_every_byte),
@@ -369,5 +356,5 @@ int main(void) {
         cmocka_unit_test(content_limits_hold_for_unknown_sizes),
         cmocka_unit_test(every_allocation_may_fail),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, session_begin, session_end);
 }

@@ -1,0 +1,117 @@
+/* Hyper-parameters: read from the metadata, held against their ranges and against each other. */
+#include <stdio.h>
+
+#include "lm/model.h"
+
+const char *hyper_key(const lm_model *m, const char *key, char out[96]) {
+    snprintf(out, 96, "%s.%s", m->arch->name, key);
+    return out;
+}
+
+static pith_status read_dims(pith_ctx *ctx, lm_model *m) {
+    char key[96];
+    unsigned mixer = 1u << m->arch->mixer;
+    for (size_t i = 0; i < arch_n_keys; i++) {
+        const arch_key *k = &arch_keys[i];
+        if (!(k->read_by & mixer)) continue;
+        hyper_key(m, k->key, key);
+        uint64_t value = 0;
+        if (!meta_u64(m->file, key, &value)) {
+            if (meta_find(m->file, key)) return pith_fail(ctx, PITH_E_FORMAT, "key %s is not a whole number", key);
+            if (k->needed_by & mixer) return pith_fail(ctx, PITH_E_FORMAT, "key %s is missing", key);
+            continue;
+        }
+        if (value < k->least || value > k->most)
+            return pith_fail(ctx, PITH_E_FORMAT, "key %s is %llu, which is not in %u..%u", key,
+                             (unsigned long long)value, k->least, k->most);
+        m->dim[k->into] = (size_t)value;
+    }
+    return PITH_OK;
+}
+
+static pith_status attention_dims(pith_ctx *ctx, lm_model *m) {
+    size_t *d = m->dim;
+    const char *name = m->arch->name;
+    if (!d[DIM_KV_HEADS]) d[DIM_KV_HEADS] = d[DIM_HEADS];
+    if (d[DIM_HEADS] % d[DIM_KV_HEADS])
+        return pith_fail(ctx, PITH_E_FORMAT, "key %s.attention.head_count_kv is %zu, which does not divide %zu heads",
+                         name, d[DIM_KV_HEADS], d[DIM_HEADS]);
+    if (!d[DIM_HEAD]) {
+        if (d[DIM_EMBD] % d[DIM_HEADS])
+            return pith_fail(ctx, PITH_E_FORMAT,
+                             "key %s.attention.head_count is %zu, which does not divide embedding_length %zu", name,
+                             d[DIM_HEADS], d[DIM_EMBD]);
+        d[DIM_HEAD] = d[DIM_EMBD] / d[DIM_HEADS];
+        if (d[DIM_HEAD] > 1024)
+            return pith_fail(ctx, PITH_E_FORMAT, "key %s.attention.head_count is %zu: heads of %zu are too wide", name,
+                             d[DIM_HEADS], d[DIM_HEAD]);
+    }
+    if (d[DIM_VALUE_HEAD] && d[DIM_VALUE_HEAD] != d[DIM_HEAD])
+        return pith_fail(ctx, PITH_E_UNSUPPORTED, "key %s.attention.value_length is %zu, keys have %zu: not supported",
+                         name, d[DIM_VALUE_HEAD], d[DIM_HEAD]);
+    if (m->arch->rope == ROPE_NONE)
+        d[DIM_ROPE] = 0;
+    else if (!d[DIM_ROPE])
+        d[DIM_ROPE] = d[DIM_HEAD];
+    if (d[DIM_ROPE] > d[DIM_HEAD] || d[DIM_ROPE] % 2)
+        return pith_fail(ctx, PITH_E_FORMAT, "key %s.rope.dimension_count is %zu, which is odd or more than %zu", name,
+                         d[DIM_ROPE], d[DIM_HEAD]);
+    uint64_t experts = 0;
+    char key[96];
+    if (meta_u64(m->file, hyper_key(m, "expert_count", key), &experts) && experts)
+        return pith_fail(ctx, PITH_E_UNSUPPORTED, "key %s is %llu: mixtures of experts are not supported", key,
+                         (unsigned long long)experts);
+    return PITH_OK;
+}
+
+/* The vocabulary is as long as the table of embeddings; other places may only agree. */
+static pith_status vocabulary(pith_ctx *ctx, lm_model *m) {
+    const tensor_view *t = tensor_find(m->file, "token_embd.weight");
+    if (!t) return pith_fail(ctx, PITH_E_FORMAT, "tensor token_embd.weight is missing");
+    if (t->ne[1] < 1 || t->ne[1] > 1 << 24)
+        return pith_fail(ctx, PITH_E_FORMAT, "tensor token_embd.weight has %llu rows, which is not in 1..%d",
+                         (unsigned long long)t->ne[1], 1 << 24);
+    if (m->dim[DIM_VOCAB] && m->dim[DIM_VOCAB] != t->ne[1])
+        return pith_fail(ctx, PITH_E_FORMAT, "key %s.vocab_size is %zu, tensor token_embd.weight has %llu rows",
+                         m->arch->name, m->dim[DIM_VOCAB], (unsigned long long)t->ne[1]);
+    m->dim[DIM_VOCAB] = (size_t)t->ne[1];
+    return PITH_OK;
+}
+
+pith_status hyper_read(pith_ctx *ctx, lm_model *m) {
+    size_t *d = m->dim;
+    d[DIM_ONE] = 1;
+    pith_status status = read_dims(ctx, m);
+    if (!status && m->arch->mixer == MIX_ATTENTION) status = attention_dims(ctx, m);
+    if (!status) status = vocabulary(ctx, m);
+    if (status) return status;
+    if (!d[DIM_CTX]) d[DIM_CTX] = 1024; /* a recurrent model has no end */
+    d[DIM_Q] = d[DIM_HEADS] * d[DIM_HEAD];
+    d[DIM_KV] = d[DIM_KV_HEADS] * d[DIM_HEAD];
+    d[DIM_Q_KV] = d[DIM_Q] + d[DIM_KV];
+    d[DIM_QKV] = d[DIM_Q_KV] + d[DIM_KV];
+    d[DIM_HALF_ROPE] = d[DIM_ROPE] / 2;
+    d[DIM_INNER_2] = 2 * d[DIM_INNER];
+    d[DIM_RANK_STATES] = d[DIM_RANK] + 2 * d[DIM_STATE];
+
+    char key[96];
+    double epsilon = 0;
+    hyper_key(m, m->arch->epsilon_key, key);
+    if (!meta_f64(m->file, key, &epsilon)) return pith_fail(ctx, PITH_E_FORMAT, "key %s is missing or no number", key);
+    if (!(epsilon > 0 && epsilon < 1))
+        return pith_fail(ctx, PITH_E_FORMAT, "key %s is %g, which is not between 0 and 1", key, epsilon);
+    m->epsilon = (float)epsilon;
+    if (m->arch->mixer == MIX_MAMBA) meta_bool(m->file, hyper_key(m, "ssm.dt_b_c_rms", key), &m->normed_ssm);
+
+    m->shape = (lm_shape){.architecture = m->arch->name,
+                          .n_layers = (uint32_t)d[DIM_LAYERS],
+                          .n_embd = (uint32_t)d[DIM_EMBD],
+                          .n_heads = (uint32_t)d[DIM_HEADS],
+                          .n_kv_heads = (uint32_t)d[DIM_KV_HEADS],
+                          .head_dim = (uint32_t)d[DIM_HEAD],
+                          .n_ff = (uint32_t)d[DIM_FF],
+                          .n_vocab = (uint32_t)d[DIM_VOCAB],
+                          .n_ctx_train = (uint32_t)d[DIM_CTX],
+                          .recurrent = m->arch->mixer != MIX_ATTENTION};
+    return PITH_OK;
+}

@@ -1,0 +1,265 @@
+/* Models that lie: every wrong key, shape or value is refused with one line that names it, by
+ * the reader of the file or by the model, and nothing stays behind; the same when memory fails at any point. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "lm/lm.h"
+#include "lm/tiny_model.h"
+
+enum { LLAMA = 0, FACTORS = 1, GPT2 = 4, MAMBA = 6, RWKV4 = 8 };
+
+typedef enum lie { LIE_NONE, LIE_U32, LIE_F32, LIE_TEXT } lie;
+typedef struct hostile {
+    int variant;
+    const char *without, *reshaped, *poisoned;
+    lie kind;
+    const char *key;
+    uint32_t u32;
+    float f32;
+    const char *text;
+    pith_status status;
+    const char *says;
+} hostile;
+
+static const hostile cases[] = {
+    {LLAMA, "token_embd.weight", .status = PITH_E_FORMAT, .says = "tensor token_embd.weight is missing"},
+    {LLAMA, "output_norm.weight", .status = PITH_E_FORMAT, .says = "tensor output_norm.weight is missing"},
+    {LLAMA, "blk.1.attn_q.weight", .status = PITH_E_FORMAT, .says = "tensor blk.1.attn_q.weight is missing"},
+    {LLAMA, "blk.0.ffn_down.weight", .status = PITH_E_FORMAT, .says = "tensor blk.0.ffn_down.weight is missing"},
+    {GPT2, "blk.1.ffn_up.bias", .status = PITH_E_FORMAT, .says = "tensor blk.1.ffn_up.bias is missing"},
+    {GPT2, "position_embd.weight", .status = PITH_E_FORMAT, .says = "tensor position_embd.weight is missing"},
+    {MAMBA, "blk.0.ssm_a", .status = PITH_E_FORMAT, .says = "tensor blk.0.ssm_a is missing"},
+    {RWKV4, "output.weight", .status = PITH_E_FORMAT, .says = "tensor output.weight is missing"},
+    {LLAMA, .reshaped = "token_embd.weight", .status = PITH_E_FORMAT, .says = "token_embd.weight"},
+    {LLAMA, .reshaped = "blk.0.attn_k.weight", .status = PITH_E_FORMAT,
+     .says = "blk.0.attn_k.weight has shape [33, 16]"},
+    {LLAMA, .reshaped = "blk.1.attn_norm.weight", .status = PITH_E_FORMAT, .says = "the hyper-parameters say [32, 1]"},
+    {FACTORS, .reshaped = "rope_freqs.weight", .status = PITH_E_FORMAT, .says = "rope_freqs.weight has shape [5, 1]"},
+    {GPT2, .reshaped = "blk.0.attn_qkv.bias", .status = PITH_E_FORMAT, .says = "blk.0.attn_qkv.bias has shape [97, 1]"},
+    {GPT2, .reshaped = "blk.0.attn_qkv.weight", .status = PITH_E_FORMAT,
+     .says = "blk.0.attn_qkv.weight has shape [33, 96]"},
+    {MAMBA, .reshaped = "blk.1.ssm_conv1d.weight", .status = PITH_E_FORMAT,
+     .says = "ssm_conv1d.weight has shape [5, 64]"},
+    {RWKV4, .reshaped = "blk.1.time_mix_first.weight", .status = PITH_E_FORMAT, .says = "has shape [33, 1]"},
+    {LLAMA, .poisoned = "blk.0.ffn_norm.weight", .status = PITH_E_FORMAT,
+     .says = "blk.0.ffn_norm.weight is not finite at element 16"},
+    {FACTORS, .poisoned = "rope_freqs.weight", .status = PITH_E_FORMAT, .says = "rope_freqs.weight is not finite"},
+    {MAMBA, .poisoned = "blk.0.ssm_a", .status = PITH_E_FORMAT, .says = "blk.0.ssm_a is not finite"},
+    {LLAMA, .kind = LIE_U32, .key = "block_count", .u32 = 0, .status = PITH_E_FORMAT,
+     .says = "llama.block_count is 0, which is not in 1..1024"},
+    {LLAMA, .kind = LIE_U32, .key = "block_count", .u32 = 3, .status = PITH_E_FORMAT,
+     .says = "tensor blk.2.attn_norm.weight is missing"},
+    {LLAMA, .kind = LIE_U32, .key = "block_count", .u32 = 1000, .status = PITH_E_FORMAT,
+     .says = "block_count is 1000, but the file has only"},
+    {LLAMA, .kind = LIE_U32, .key = "block_count", .u32 = UINT32_MAX, .status = PITH_E_FORMAT,
+     .says = "llama.block_count is 4294967295"},
+    {LLAMA, .kind = LIE_U32, .key = "embedding_length", .u32 = 1u << 31, .status = PITH_E_FORMAT,
+     .says = "llama.embedding_length"},
+    {LLAMA, .kind = LIE_U32, .key = "embedding_length", .u32 = 64, .status = PITH_E_FORMAT,
+     .says = "llama.embedding_length"},
+    {LLAMA, .kind = LIE_U32, .key = "context_length", .u32 = 0, .status = PITH_E_FORMAT,
+     .says = "llama.context_length is 0"},
+    {LLAMA, .kind = LIE_U32, .key = "feed_forward_length", .u32 = 47, .status = PITH_E_FORMAT,
+     .says = "ffn_gate.weight has shape [32, 48]"},
+    {LLAMA, .kind = LIE_U32, .key = "attention.head_count", .u32 = 0, .status = PITH_E_FORMAT,
+     .says = "attention.head_count is 0"},
+    {LLAMA, .kind = LIE_U32, .key = "attention.head_count", .u32 = 6, .status = PITH_E_FORMAT,
+     .says = "llama.attention.head_count"},
+    {LLAMA, .kind = LIE_U32, .key = "attention.head_count_kv", .u32 = 3, .status = PITH_E_FORMAT,
+     .says = "llama.attention.head_count_kv"},
+    {LLAMA, .kind = LIE_U32, .key = "attention.head_count_kv", .u32 = 8, .status = PITH_E_FORMAT,
+     .says = "llama.attention.head_count_kv"},
+    {LLAMA, .kind = LIE_U32, .key = "attention.key_length", .u32 = 2000, .status = PITH_E_FORMAT,
+     .says = "attention.key_length is 2000"},
+    {LLAMA, .kind = LIE_U32, .key = "attention.value_length", .u32 = 4, .status = PITH_E_UNSUPPORTED,
+     .says = "attention.value_length is 4"},
+    {LLAMA, .kind = LIE_U32, .key = "rope.dimension_count", .u32 = 10, .status = PITH_E_FORMAT,
+     .says = "rope.dimension_count is 10"},
+    {LLAMA, .kind = LIE_U32, .key = "rope.dimension_count", .u32 = 5, .status = PITH_E_FORMAT,
+     .says = "rope.dimension_count is 5, which is odd"},
+    {LLAMA, .kind = LIE_U32, .key = "vocab_size", .u32 = 41, .status = PITH_E_FORMAT, .says = "llama.vocab_size"},
+    {LLAMA, .kind = LIE_U32, .key = "expert_count", .u32 = 8, .status = PITH_E_UNSUPPORTED,
+     .says = "llama.expert_count is 8"},
+    {LLAMA, .kind = LIE_F32, .key = "attention.layer_norm_rms_epsilon", .f32 = NAN, .status = PITH_E_FORMAT,
+     .says = "llama.attention.layer_norm_rms_epsilon"},
+    {LLAMA, .kind = LIE_F32, .key = "attention.layer_norm_rms_epsilon", .f32 = 0, .status = PITH_E_FORMAT,
+     .says = "between 0 and 1"},
+    {LLAMA, .kind = LIE_F32, .key = "attention.layer_norm_rms_epsilon", .f32 = -1e-5f, .status = PITH_E_FORMAT,
+     .says = "between 0 and 1"},
+    {LLAMA, .kind = LIE_F32, .key = "rope.freq_base", .f32 = INFINITY, .status = PITH_E_FORMAT,
+     .says = "llama.rope.freq_base"},
+    {LLAMA, .kind = LIE_F32, .key = "rope.freq_base", .f32 = 0, .status = PITH_E_FORMAT,
+     .says = "llama.rope.freq_base is 0"},
+    {LLAMA, .kind = LIE_F32, .key = "block_count", .f32 = 2.5f, .status = PITH_E_FORMAT,
+     .says = "llama.block_count is not a whole number"},
+    {LLAMA, .kind = LIE_TEXT, .key = "rope.scaling.type", .text = "yarn", .status = PITH_E_UNSUPPORTED,
+     .says = "\"yarn\""},
+    {LLAMA, .kind = LIE_TEXT, .key = "rope.freq_base", .text = "x", .status = PITH_E_FORMAT,
+     .says = "rope.freq_base is no number"},
+    {LLAMA, .kind = LIE_TEXT, .key = NULL, .text = "gpt-5", .status = PITH_E_UNSUPPORTED,
+     .says = "\"gpt-5\"; known are llama"},
+    {MAMBA, .kind = LIE_U32, .key = "ssm.conv_kernel", .u32 = 0, .status = PITH_E_FORMAT,
+     .says = "mamba.ssm.conv_kernel is 0"},
+    {MAMBA, .kind = LIE_U32, .key = "ssm.state_size", .u32 = 1u << 20, .status = PITH_E_FORMAT,
+     .says = "mamba.ssm.state_size is 1048576"},
+    {MAMBA, .kind = LIE_U32, .key = "ssm.time_step_rank", .u32 = 4, .status = PITH_E_FORMAT,
+     .says = "the hyper-parameters say"},
+};
+
+static const hostile *telling;
+
+static pith_status tell(tiny_file *t, const tiny_variant *v) {
+    char key[96];
+    if (telling->key)
+        snprintf(key, sizeof key, "%s.%s", v->architecture, telling->key);
+    else
+        snprintf(key, sizeof key, "general.architecture");
+    switch (telling->kind) {
+    case LIE_U32: return gguf_put_u32(t->ctx, t->writer, key, telling->u32);
+    case LIE_F32: return gguf_put_f32(t->ctx, t->writer, key, telling->f32);
+    case LIE_TEXT: return gguf_put_text(t->ctx, t->writer, key, telling->text, strlen(telling->text));
+    case LIE_NONE: break;
+    }
+    return PITH_OK;
+}
+
+static void test_lies(void **state) {
+    (void)state;
+    for (size_t i = 0; i < PITH_COUNT(cases); i++) {
+        pith_ctx *ctx = pith_ctx_new(NULL);
+        tiny_file bytes = {.without = cases[i].without, .reshaped = cases[i].reshaped, .poisoned = cases[i].poisoned};
+        telling = &cases[i];
+        if (tiny_build(ctx, &bytes, &tiny_variants[cases[i].variant], tell))
+            fail_msg("case %zu: %s", i, pith_error(ctx));
+        tensor_file *f = NULL;
+        lm_model *m = NULL;
+        pith_status status = tensor_file_open_memory(ctx, bytes.out.data, bytes.out.size, &f);
+        if (!status) status = lm_open_file(ctx, f, &m);
+        if (status != cases[i].status || !strstr(pith_error(ctx), cases[i].says) || strchr(pith_error(ctx), '\n'))
+            fail_msg("case %zu: status %d, \"%s\" instead of \"%s\"", i, (int)status, pith_error(ctx), cases[i].says);
+        assert_null(m);
+        tensor_file_close(ctx, f);
+        pith_buffer_free(ctx, &bytes.out);
+        assert_int_equal(pith_memory_used(ctx), 0);
+        pith_ctx_free(ctx);
+    }
+}
+
+/* Damaged bytes anywhere: refused, or a model that runs. */
+static void test_damage(void **state) {
+    (void)state;
+    uint64_t seed = 1234567;
+    size_t refused = 0;
+    for (size_t round = 0; round < 600; round++) {
+        pith_ctx *ctx = pith_ctx_new(NULL);
+        pith_ctx_set_memory(ctx, 16 << 20);
+        tiny_file bytes = {0};
+        assert_int_equal(tiny_build(ctx, &bytes, &tiny_variants[round % PITH_COUNT(tiny_variants)], NULL), PITH_OK);
+        for (int hits = 0; hits < 3; hits++) {
+            tiny_random(&seed);
+            bytes.out.data[seed % PITH_MIN(bytes.out.size, (size_t)4000)] ^= (uint8_t)(seed >> 32);
+        }
+        tensor_file *f = NULL;
+        lm_model *m = NULL;
+        lm_session *s = NULL;
+        pith_status status = tensor_file_open_memory(ctx, bytes.out.data, bytes.out.size, &f);
+        if (!status) status = lm_open_file(ctx, f, &m);
+        if (!status) status = lm_session_new(ctx, m, &(lm_session_options){.max_batch = 4, .n_threads = 1}, &s);
+        if (!status) status = lm_eval(s, (lm_token[]){{3, 0, false}, {5, 0, true}}, 2);
+        if (status) {
+            refused++;
+            assert_string_not_equal(pith_error(ctx), "");
+            assert_null(strchr(pith_error(ctx), '\n'));
+        }
+        lm_session_free(s);
+        lm_close(ctx, m);
+        tensor_file_close(ctx, f);
+        pith_buffer_free(ctx, &bytes.out);
+        assert_int_equal(pith_memory_used(ctx), 0);
+        pith_ctx_free(ctx);
+    }
+    assert_true(refused > 100 && refused < 600);
+}
+
+typedef struct meagre {
+    size_t n, fails_at;
+} meagre;
+
+static void *meagre_alloc(void *opaque, size_t size) {
+    meagre *a = opaque;
+    return a->n++ == a->fails_at ? NULL : malloc(size);
+}
+
+static void meagre_free(void *opaque, void *ptr) {
+    (void)opaque;
+    free(ptr);
+}
+
+static void test_no_memory(void **state) {
+    (void)state;
+    static const int variants[] = {LLAMA, GPT2, MAMBA, RWKV4};
+    pith_ctx *builder = pith_ctx_new(NULL);
+    for (size_t v = 0; v < PITH_COUNT(variants); v++) {
+        tiny_file bytes = {0};
+        assert_int_equal(tiny_build(builder, &bytes, &tiny_variants[variants[v]], NULL), PITH_OK);
+        size_t failures = 0;
+        for (size_t at = 1;; at++) {
+            meagre a = {0, at};
+            pith_ctx *ctx = pith_ctx_new(&(pith_allocator){meagre_alloc, meagre_free, &a});
+            assert_non_null(ctx);
+            tensor_file *f = NULL;
+            lm_model *m = NULL;
+            lm_session *s = NULL;
+            pith_status status = tensor_file_open_memory(ctx, bytes.out.data, bytes.out.size, &f);
+            if (!status) status = lm_open_file(ctx, f, &m);
+            if (!status) status = lm_session_new(ctx, m, &(lm_session_options){.max_batch = 4, .n_threads = 2}, &s);
+            if (!status) status = lm_eval(s, &(lm_token){3, 0, true}, 1);
+            assert_true(status == PITH_OK || status == PITH_E_MEMORY);
+            lm_session_free(s);
+            lm_close(ctx, m);
+            tensor_file_close(ctx, f);
+            assert_int_equal(pith_memory_used(ctx), 0);
+            pith_ctx_free(ctx);
+            if (!status && a.n <= at) break;
+            failures += status != PITH_OK;
+        }
+        assert_true(failures > 20);
+        pith_buffer_free(builder, &bytes.out);
+    }
+    pith_ctx_free(builder);
+}
+
+/* What a session asks for is refused before it is taken. */
+static void test_open_errors(void **state) {
+    (void)state;
+    pith_ctx *ctx = pith_ctx_new(NULL);
+    lm_model *m;
+    assert_int_equal(lm_open(ctx, "there/is/no/such.gguf", &m), PITH_E_IO);
+    assert_null(m);
+    pith_begin(ctx);
+    tiny_file bytes = {0};
+    tensor_file *f;
+    lm_session *s;
+    assert_int_equal(tiny_build(ctx, &bytes, &tiny_variants[GPT2], NULL), PITH_OK);
+    assert_int_equal(tensor_file_open_memory(ctx, bytes.out.data, bytes.out.size, &f), PITH_OK);
+    assert_int_equal(lm_open_file(ctx, f, &m), PITH_OK);
+    assert_int_equal(lm_session_new(ctx, m, &(lm_session_options){.n_ctx = TINY_CTX + 1}, &s), PITH_E_ARGUMENT);
+    assert_non_null(strstr(pith_error(ctx), "knows 80 positions"));
+    lm_close(ctx, m);
+    tensor_file_close(ctx, f);
+    pith_buffer_free(ctx, &bytes.out);
+    pith_ctx_free(ctx);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_open_errors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
