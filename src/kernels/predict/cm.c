@@ -4,7 +4,7 @@
 #include "kernels/predict/cm_neural.h"
 
 #define WEIGHT_ONE (1 << 14)
-#define DIRECT_CELLS (65536 + 256) /* order 1 and order 0, behind the hashed slots */
+#define DIRECT_CELLS (256 * 17 * SLOT) /* order 1, behind the hashed slots */
 #define FIRST_WEIGHT 750 /* of every input */
 
 static const cm_size *size_of(const cm_params *p) {
@@ -52,7 +52,7 @@ static sizes sizes_of(const cm_size *size, const cm_params *p, size_t max_bytes)
     s.table = ((size_t)64 << table_bits(size, s.n)) + DIRECT_CELLS * 2;
     s.runs = size->n_run ? (size_t)4 << table_bits(size, s.n) : 0;
     s.match = (size_t)4 << match_bits(s.n);
-    s.map = (size->n_ctx + 2) * CM_MAP_SIZE * sizeof(uint32_t);
+    s.map = size->lanes * CM_MAP_SIZE * sizeof(int16_t);
     for (unsigned i = 0; i < size->n_sets; i++) s.weights[i] = (size_t)size->set_rows[i] * size->n_in * 2;
     s.final_weights = 256 * CM_VOTES * 2;
     size_t rows = 1024;
@@ -90,15 +90,17 @@ static void begin(cm *m, bool fresh) {
     }
     for (size_t i = 0; i < DIRECT_CELLS; i++) m->table[m->order1 + i] = CELL_NEW;
     memset(&m->row, 0, sizeof m->row);
-    for (unsigned i = 0; i < size->n_ctx + 2; i++)
-        for (unsigned k = 0; k < CM_MAP_SIZE; k++) m->map[i * CM_MAP_SIZE + k] = ((k & 63) << 16 | 1 << 15) << 10 | 6;
-    for (unsigned i = 0; i < 64; i++) {
-        /* the longer, the surer */
-        uint32_t p = (1u << 21) + ((1u << 15) * PITH_MIN((i / 2) * 2 + 8, 62u));
-        uint32_t cell = ((i & 1) ? p : (1u << 22) - p) << 10;
-        for (unsigned k = 0; k < CM_N_MATCH; k++) m->match[k].map[i] = cell;
-        for (unsigned k = 0; k < CM_MAX_RUN; k++) m->run_map[k][i] = cell;
-    }
+    unsigned cells = size->n_ctx + 1;
+    for (unsigned i = 0; i < size->lanes; i++)
+        for (unsigned k = 0; k < CM_MAP_SIZE; k++) m->map[i * CM_MAP_SIZE + k] = (int16_t)(m->logistic.stretch[(k & 63) * 64 + 32] * 16);
+    for (unsigned i = cells; i < cells + CM_N_MATCH + size->n_run; i++)
+        for (unsigned k = 0; k < 64; k++) {
+            /* the longer, the surer */
+            int p = 32 * (int)PITH_MIN((k / 2) * 2 + 8, 62u);
+            m->map[i * CM_MAP_SIZE + 64 + k] = (int16_t)(m->logistic.stretch[2048 + ((k & 1) ? p : -p)] * 16);
+        }
+    memset(m->map + (cells + CM_N_MATCH + size->n_run) * CM_MAP_SIZE, 0, CM_MAP_SIZE * sizeof *m->map);
+    m->dither = 0;
     for (unsigned k = 0; k < CM_N_MATCH; k++) {
         m->match[k].length = m->match[k].at = 0;
         m->match[k].min_length = k ? 12 : 5;
@@ -235,9 +237,11 @@ static pith_status cm_new(pith_ctx *ctx, const cm_params *params, size_t max_byt
     logistic_init(&m->logistic);
     for (unsigned i = 0; i < PITH_COUNT(m->steps.step); i++) m->steps.step[i] = 65536 * 2 / (2 * i + 3);
     for (unsigned i = 0; i < 16; i++) {
-        unsigned step = 32768 * 2 / (2 * i + 3);
-        m->cell_steps.low[i] = (uint8_t)step;
-        m->cell_steps.high[i] = (uint8_t)(step >> 8);
+        cm_bytes16_set(&m->cell_steps, i, (int)(32768 * 2 / (2 * i + 3)));
+        int low = ((int)squash16(&m->logistic, (int)i * 128) - 32768) / 2;
+        int high = ((int)squash16(&m->logistic, (int)(i + 1) * 128) - 32768) / 2;
+        cm_bytes16_set(&m->squash.base, i, low);
+        cm_bytes16_set(&m->squash.slope, i, (high - low) * 2);
     }
     m->table_mask = (1u << table_bits(size, s.n)) - 1;
     m->order1 = (m->table_mask + 1) * 32;

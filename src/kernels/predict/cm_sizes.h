@@ -9,6 +9,10 @@
 #define CM_RATE_EXTRA 200   /* on top at the very start */
 #define CM_RATE_BYTES 125000u
 #define CM_FINAL_RATE 24
+#ifndef CM_MAP_RATE
+#define CM_MAP_RATE 128
+#endif
+#define CM_DITHER_SHIFT 8
 
 #define CM_NAME small
 #define CM_CTX CM_SMALL_CTX
