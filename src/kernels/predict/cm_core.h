@@ -238,11 +238,15 @@ static void CM_FN(cm_update)(cm *m, unsigned bit) {
     m->c0 = m->c0 << 1 | bit;
     m->node = m->node << 1 | bit;
     m->bit++;
-    if (m->bit == 4) {
+    if (m->bit == 3) {
+        /* memory is slow: both slots that the next bit may lead to are asked for now */
         for (unsigned i = 0; i < CM_CTX; i++) {
-            m->hash[i] = cm_mix32(m->hash[i] + m->c0 * 0x9E3779B1u);
-            PITH_PREFETCH(m->table + ((size_t)(m->hash[i] & m->table_mask) << 5));
+            uint32_t h = m->hash[i] + m->c0 * 2 * CM_NIBBLE;
+            PITH_PREFETCH(m->table + ((size_t)(h & m->table_mask) << 5));
+            PITH_PREFETCH(m->table + ((size_t)((h + CM_NIBBLE) & m->table_mask) << 5));
         }
+    } else if (m->bit == 4) {
+        for (unsigned i = 0; i < CM_CTX; i++) m->hash[i] += m->c0 * CM_NIBBLE;
         CM_FN(cm_find_slots)(m);
     } else if (m->bit == 8) {
         CM_FN(cm_next_byte)(m);

@@ -12,6 +12,7 @@
 #ifndef CM_MAP_RATE
 #define CM_MAP_RATE 128
 #endif
+#define CM_NIBBLE 0x9E3779B1u /* times the high nibble behind a 1: from a byte's hash to that of its low nibble */
 #define CM_DITHER_SHIFT 8
 
 #define CM_NAME small
