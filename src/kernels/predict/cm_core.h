@@ -31,18 +31,21 @@ PITH_INLINE void CM_FN(cm_read)(cm *m, unsigned i) {
     const uint16_t *t = m->table + m->node;
     cm_row *r = &m->row;
 #if CM_ISA >= 1
-#define CM_EACH(f) \
-    _mm256_setr_epi16((short)(f(i)), (short)(f(i + 1)), (short)(f(i + 2)), (short)(f(i + 3)), (short)(f(i + 4)), \
-                      (short)(f(i + 5)), (short)(f(i + 6)), (short)(f(i + 7)), (short)(f(i + 8)), (short)(f(i + 9)), \
-                      (short)(f(i + 10)), (short)(f(i + 11)), (short)(f(i + 12)), (short)(f(i + 13)), \
-                      (short)(f(i + 14)), (short)(f(i + 15)))
+#define CM_EIGHT(f, i) \
+    _mm_insert_epi16(CM_THREE(f, i + 4, CM_THREE(f, i + 1, _mm_cvtsi32_si128(f(i)), 1), 4), f(i + 7), 7)
+#define CM_THREE(f, i, v, at) \
+    _mm_insert_epi16(_mm_insert_epi16(_mm_insert_epi16(v, f(i), at), f(i + 1), at + 1), f(i + 2), at + 2)
+#define CM_EACH(f) _mm256_inserti128_si256(_mm256_castsi128_si256(CM_EIGHT(f, i)), CM_EIGHT(f, i + 8), 1)
 #define CM_VALUE(lane) CM_FN(cm_value)(m, t, (lane))
 #define CM_MAPPED_AT(lane) CM_FN(cm_mapped)(m, (lane))
     __m256i v = CM_EACH(CM_VALUE);
     cm_store16(r->value + i, v);
     cm_store16(r->key + i, _mm256_srli_epi16(v, 6));
+    __asm__("" : "+m"(r->key)); /* loading keys one by one is cheaper than taking the vector apart */
     cm_store16(r->st + i, CM_EACH(CM_MAPPED_AT));
 #undef CM_EACH
+#undef CM_EIGHT
+#undef CM_THREE
 #undef CM_VALUE
 #undef CM_MAPPED_AT
 #else
@@ -128,7 +131,7 @@ PITH_INLINE void CM_FN(cm_select)(cm *m, unsigned seen) {
     for (unsigned i = 1; i < CM_APMS; i++) PITH_PREFETCH(m->apm[i] + m->apm_at[i] * APM_BUCKETS);
 }
 
-static unsigned CM_FN(cm_p)(cm *m) {
+PITH_INLINE unsigned CM_FN(cm_p)(cm *m) {
     int16_t *x = m->x;
     CM_FN(cm_ask_matches)(m, CM_CELLS);
     CM_FN(cm_ask_runs)(m, CM_CELLS + CM_N_MATCH);
@@ -147,12 +150,19 @@ static unsigned CM_FN(cm_p)(cm *m) {
     cm_ask_neural(m, CM_MAPPED, CM_LANES);
 #endif
     CM_FN(cm_select)(m, (unsigned)__builtin_popcount(spoke & 0x3FF) / 2);
-    for (unsigned i = 0; i < CM_SETS; i++) {
-        int st = mix_dot(m->weights[i] + (size_t)m->selected[i] * CM_IN, x, CM_IN);
-        st = PITH_MAX(-STRETCH_MAX, PITH_MIN(STRETCH_MAX, st));
-        m->votes[i] = (int16_t)st;
-        m->vote_p[i] = squash16(&m->logistic, st);
+    int32_t sums[CM_VOTES] __attribute__((aligned(16))) = {0};
+    for (unsigned i = 0; i < CM_SETS; i += 4) {
+        const int16_t *w[4];
+        for (unsigned k = 0; k < 4; k++) {
+            unsigned set = PITH_MIN(i + k, CM_SETS - 1u); /* a spare one repeats the last */
+            w[k] = m->weights[set] + (size_t)m->selected[set] * CM_IN;
+        }
+        mix_dot4(w, x, CM_IN, sums + i);
     }
+    for (unsigned i = CM_SETS; i < CM_VOTES; i++) sums[i] = 0;
+    for (unsigned i = 0; i < CM_SETS; i++) m->vote_p[i] = m->logistic.squash[sums[i] + SQUASH_MAX];
+    vote_pack(m->votes, sums);
+    if (CM_SETS > 8) vote_pack(m->votes + 8, sums + 8);
 #if CM_NEURAL
     for (unsigned i = 0; i < 3; i++) m->votes[CM_SETS + i] = x[CM_MAPPED + i];
 #endif
@@ -212,7 +222,7 @@ PITH_INLINE void CM_FN(cm_next_byte)(cm *m) {
     CM_FN(cm_find_slots)(m);
 }
 
-static void CM_FN(cm_update)(cm *m, unsigned bit) {
+PITH_INLINE void CM_FN(cm_update)(cm *m, unsigned bit) {
     int target = (int)(bit << 16);
     for (unsigned i = 0; i < CM_SETS; i++)
         mix_train(m->weights[i] + (size_t)m->selected[i] * CM_IN, m->x, CM_IN, ((target - (int)m->vote_p[i]) * m->rate) >> 10);
