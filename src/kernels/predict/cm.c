@@ -102,8 +102,8 @@ static void begin(cm *m, bool fresh) {
     memset(m->map + (cells + CM_N_MATCH + size->n_run) * CM_MAP_SIZE, 0, CM_MAP_SIZE * sizeof *m->map);
     m->dither = 0;
     for (unsigned k = 0; k < CM_N_MATCH; k++) {
-        m->match[k].length = m->match[k].at = 0;
-        m->match[k].min_length = k ? 12 : 5;
+        m->match[k].length = m->match[k].at = m->match[k].found = 0;
+        m->match[k].min_length = k ? 12 : 6;
         m->match[k].mask = (uint32_t)(s.match / 4 - 1);
         m->match[k].expected_bit = -1;
     }

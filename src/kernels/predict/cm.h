@@ -24,8 +24,9 @@
 
 typedef struct cm_match {
     uint32_t at, length;   /* where the bytes to come are expected to stand; 0: no match */
+    uint32_t found;        /* a place to try at the next byte; 0: none */
     uint32_t min_length;
-    uint32_t mask;         /* of table: positions by hash of the last min_length bytes */
+    uint32_t mask;         /* of table: positions by hash of the last min_length - 1 bytes */
     uint32_t *table, *place;
     int expected_bit;      /* -1 none */
     unsigned expected_byte;

@@ -13,10 +13,11 @@ static uint32_t hash_of_last(const uint8_t *end, uint32_t length) {
 
 void cm_match_look(cm_match *m, const cm_history *h) {
     if (h->n < 16) return;
-    m->place = &m->table[hash_of_last(h->buf + h->n, m->min_length) & m->mask];
+    m->place = &m->table[hash_of_last(h->buf + h->n, m->min_length - 1) & m->mask];
     PITH_PREFETCH(m->place);
 }
 
+/* A place found after one byte is tried after the next: until then its bytes have come from memory. */
 void cm_match_update(cm_match *m, const cm_history *h) {
     const uint8_t *buf = h->buf;
     uint32_t n = h->n;
@@ -25,16 +26,22 @@ void cm_match_update(cm_match *m, const cm_history *h) {
         if (m->length < 65535) m->length++;
     } else {
         m->length = 0;
-    }
-    if (n < 16) return;
-    if (m->length == 0 && *m->place > 0) {
-        uint32_t at = *m->place, length = 0;
-        while (length < at && length < VERIFY_MAX && buf[at - 1 - length] == buf[n - 1 - length]) length++;
-        if (length >= m->min_length) {
-            m->at = at;
-            m->length = length;
+        if (m->found > 0 && buf[m->found] == buf[n - 1]) {
+            uint32_t at = m->found + 1, length = 1;
+            while (length < at && length < VERIFY_MAX && buf[at - 1 - length] == buf[n - 1 - length]) length++;
+            if (length >= m->min_length) {
+                m->at = at;
+                m->length = length;
+            }
         }
     }
-    *m->place = n;
+    m->found = 0;
+    if (n >= 16) {
+        if (m->length == 0) {
+            m->found = *m->place;
+            PITH_PREFETCH(buf + m->found);
+        }
+        *m->place = n;
+    }
     m->expected_byte = m->length ? buf[m->at] : 0;
 }
