@@ -102,8 +102,8 @@ static void begin(cm *m, bool fresh) {
     memset(m->map + (cells + CM_N_MATCH + size->n_run) * CM_MAP_SIZE, 0, CM_MAP_SIZE * sizeof *m->map);
     m->dither = 0;
     for (unsigned k = 0; k < CM_N_MATCH; k++) {
-        m->match[k].length = m->match[k].at = m->match[k].found = 0;
-        m->match[k].min_length = k ? 12 : 6;
+        m->match[k].length = m->match[k].at = m->match[k].found = m->match[k].place = 0;
+        m->match[k].min_length = k ? CM_ML2 : CM_ML1;
         m->match[k].mask = (uint32_t)(s.match / 4 - 1);
         m->match[k].expected_bit = -1;
     }
@@ -198,7 +198,6 @@ static pith_status op_copy(predictor *to, const predictor *from) {
     if (z.runs) memcpy(d->run_table, s->run_table, z.runs);
     for (unsigned i = 0; i < CM_N_MATCH; i++) {
         d->match[i].table = old.match[i].table;
-        d->match[i].place = s->match[i].place ? old.match[i].table + (s->match[i].place - s->match[i].table) : NULL;
         memcpy(d->match[i].table, s->match[i].table, z.match);
     }
     for (unsigned i = 0; i < s->size->n_sets; i++) {

@@ -19,6 +19,10 @@
 #define CM_VOTES 16      /* inputs of the second layer, padded */
 #define CM_MAX_RUN 8     /* contexts that also remember the byte that followed last */
 #define CM_N_MATCH 2
+#ifndef CM_ML1
+#define CM_ML1 6
+#define CM_ML2 12
+#endif
 #define CM_N_APM 4
 #define CM_MAP_SIZE 1024 /* (count << 6 | probability >> 6) of a cell */
 
@@ -26,8 +30,9 @@ typedef struct cm_match {
     uint32_t at, length;   /* where the bytes to come are expected to stand; 0: no match */
     uint32_t found;        /* a place to try at the next byte; 0: none */
     uint32_t min_length;
-    uint32_t mask;         /* of table: positions by hash of the last min_length - 1 bytes */
-    uint32_t *table, *place;
+    uint32_t mask;         /* of table: positions by hash of min_length - 2 bytes */
+    uint32_t *table;
+    uint32_t place;        /* in table, of the hash of the newest bytes */
     int expected_bit;      /* -1 none */
     unsigned expected_byte;
 } cm_match;

@@ -206,7 +206,6 @@ PITH_INLINE void CM_FN(cm_next_byte)(cm *m) {
     }
     m->buf[m->history.n] = (uint8_t)byte;
     cm_history_update(&m->history);
-    for (unsigned i = 0; i < CM_N_MATCH; i++) cm_match_look(&m->match[i], &m->history);
     m->c0 = 1;
     m->bit = 0;
     /* fast while everything is new, then slower */
