@@ -3,6 +3,9 @@
 
 #include "kernels/predict/cm_neural.h"
 
+#ifndef CM_WHOLE
+#define CM_WHOLE 16384
+#endif
 #define WEIGHT_ONE (1 << 14)
 #define DIRECT_CELLS (256 * 17 * SLOT) /* order 1, behind the hashed slots */
 #define FIRST_WEIGHT 750 /* of every input */
@@ -126,8 +129,8 @@ static void begin(cm *m, bool fresh) {
     }
     size->start(m);
     size_t alone = m->ssm && m->params.primer_n > CM_SSM_PRIMER ? m->params.primer_n - CM_SSM_PRIMER : 0;
-    if (alone) without_ssm(&m->params)->learn(m, m->params.primer, alone);
-    size->learn(m, m->params.primer + alone, m->params.primer_n - alone);
+    if (alone) without_ssm(&m->params)->learn(m, m->params.primer, alone, 0);
+    size->learn(m, m->params.primer + alone, m->params.primer_n - alone, CM_WHOLE);
 }
 
 static void cm_free(predictor *base) {

@@ -106,7 +106,7 @@ struct cm_size {
     void (*update)(cm *, unsigned bit);
     void (*encode)(cm *, rc_enc *, const uint8_t *src, size_t n);
     void (*decode)(cm *, rc_dec *, uint8_t *dst, size_t n);
-    void (*learn)(cm *, const uint8_t *src, size_t n);
+    void (*learn)(cm *, const uint8_t *src, size_t n, size_t whole);
 };
 
 extern const cm_size cm_small_scalar, cm_small_avx2, cm_small_avx512;

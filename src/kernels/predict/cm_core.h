@@ -131,7 +131,8 @@ PITH_INLINE void CM_FN(cm_select)(cm *m, unsigned seen) {
     for (unsigned i = 1; i < CM_APMS; i++) PITH_PREFETCH(m->apm[i] + m->apm_at[i] * APM_BUCKETS);
 }
 
-PITH_INLINE unsigned CM_FN(cm_p)(cm *m) {
+/* Inputs of all lanes; returns how many of the first five contexts have been seen before. */
+PITH_INLINE unsigned CM_FN(cm_inputs)(cm *m) {
     int16_t *x = m->x;
     CM_FN(cm_ask_matches)(m, CM_CELLS);
     CM_FN(cm_ask_runs)(m, CM_CELLS + CM_N_MATCH);
@@ -149,17 +150,18 @@ PITH_INLINE unsigned CM_FN(cm_p)(cm *m) {
 #if CM_NEURAL
     cm_ask_neural(m, CM_MAPPED, CM_LANES);
 #endif
-    CM_FN(cm_select)(m, (unsigned)__builtin_popcount(spoke & 0x3FF) / 2);
-    int32_t sums[CM_VOTES] __attribute__((aligned(16))) = {0};
-    for (unsigned i = 0; i < CM_SETS; i += 4) {
+    return (unsigned)__builtin_popcount(spoke & 0x3FF) / 2;
+}
+
+PITH_INLINE unsigned CM_FN(cm_p)(cm *m) {
+    const int16_t *x = m->x;
+    CM_FN(cm_select)(m, CM_FN(cm_inputs)(m));
+    int32_t sums[CM_VOTES] __attribute__((aligned(16)));
+    for (unsigned i = 0; i < (CM_SETS > 8 ? 16 : 8); i += 4) {
         const int16_t *w[4];
-        for (unsigned k = 0; k < 4; k++) {
-            unsigned set = PITH_MIN(i + k, CM_SETS - 1u); /* a spare one repeats the last */
-            w[k] = m->weights[set] + (size_t)m->selected[set] * CM_IN;
-        }
-        mix_dot4(w, x, CM_IN, sums + i);
+        for (unsigned k = 0; k < 4 && i + k < CM_SETS; k++) w[k] = m->weights[i + k] + (size_t)m->selected[i + k] * CM_IN;
+        mix_dot4(w, i < CM_SETS ? CM_SETS - i : 0, x, CM_IN, sums + i);
     }
-    for (unsigned i = CM_SETS; i < CM_VOTES; i++) sums[i] = 0;
     for (unsigned i = 0; i < CM_SETS; i++) m->vote_p[i] = m->logistic.squash[sums[i] + SQUASH_MAX];
     vote_pack(m->votes, sums);
     if (CM_SETS > 8) vote_pack(m->votes + 8, sums + 8);
@@ -221,14 +223,8 @@ PITH_INLINE void CM_FN(cm_next_byte)(cm *m) {
     CM_FN(cm_find_slots)(m);
 }
 
-PITH_INLINE void CM_FN(cm_update)(cm *m, unsigned bit) {
-    int target = (int)(bit << 16);
-    for (unsigned i = 0; i < CM_SETS; i++)
-        mix_train(m->weights[i] + (size_t)m->selected[i] * CM_IN, m->x, CM_IN, ((target - (int)m->vote_p[i]) * m->rate) >> 10);
-    for (unsigned i = 0; i < CM_FINALS; i++)
-        vote_train(m->final_weights[i] + (size_t)m->final_selected[i] * CM_VOTES, m->votes, CM_ALL_VOTES,
-                  ((target - (int)m->final_p[i]) * CM_FINAL_RATE) >> 10);
-    for (unsigned i = 0; i < CM_APMS; i++) apm_update(m->apm[i] + m->apm_at[i], bit, 6);
+/* All that learns but mixers and refinement. */
+PITH_INLINE void CM_FN(cm_advance)(cm *m, unsigned bit) {
     cm_row *r = &m->row;
     m->dither = (uint16_t)(m->dither * 25173u + 13849u);
     int dither = (int16_t)m->dither >> CM_DITHER_SHIFT;
@@ -262,6 +258,16 @@ PITH_INLINE void CM_FN(cm_update)(cm *m, unsigned bit) {
     }
 }
 
+PITH_INLINE void CM_FN(cm_update)(cm *m, unsigned bit) {
+    int target = (int)(bit << 16);
+    for (unsigned i = 0; i < CM_SETS; i++)
+        mix_train(m->weights[i] + (size_t)m->selected[i] * CM_IN, m->x, CM_IN, ((target - (int)m->vote_p[i]) * m->rate) >> 10);
+    for (unsigned i = 0; i < CM_FINALS; i++)
+        vote_train(m->final_weights[i] + (size_t)m->final_selected[i] * CM_VOTES, m->votes, CM_ALL_VOTES,
+                  ((target - (int)m->final_p[i]) * CM_FINAL_RATE) >> 10);
+    for (unsigned i = 0; i < CM_APMS; i++) apm_update(m->apm[i] + m->apm_at[i], bit, 6);
+    CM_FN(cm_advance)(m, bit);
+}
 static void CM_FN(cm_start)(cm *m) {
     m->c0 = 1;
     m->bit = 0;
@@ -292,11 +298,20 @@ static void CM_FN(cm_decode)(cm *m, rc_dec *d, uint8_t *dst, size_t n) {
     }
 }
 
-static void CM_FN(cm_learn)(cm *m, const uint8_t *src, size_t n) {
+/* Learns what it is told; the last `whole` bytes with everything, those before without mixers and
+ * refinement, which soon know all they can. */
+static void CM_FN(cm_learn)(cm *m, const uint8_t *src, size_t n, size_t whole) {
     for (size_t i = 0; i < n; i++)
         for (int b = 7; b >= 0; b--) {
-            CM_FN(cm_p)(m);
-            CM_FN(cm_update)(m, src[i] >> b & 1);
+            if (n - i > whole)
+                CM_FN(cm_inputs)(m);
+            else
+                CM_FN(cm_p)(m);
+            unsigned bit = src[i] >> b & 1;
+            if (n - i > whole)
+                CM_FN(cm_advance)(m, bit);
+            else
+                CM_FN(cm_update)(m, bit);
         }
 }
 

@@ -24,11 +24,11 @@ PITH_INLINE __m512i mix_inputs(const int16_t *x) {
 #endif
 
 /* sums[k] = (sum_i w_k,i x_i) >> 14, every pair of products shifted by 8 before it is added, clamped to what
- * a stretched value may be; for four vectors w_k of n, a multiple of 32 */
-PITH_INLINE void mix_dot4(const int16_t *const w[4], const int16_t *x, unsigned n, int32_t *sums) {
+ * a stretched value may be; for the first `count` of four vectors w_k of n, a multiple of 32; 0 for the others */
+PITH_INLINE void mix_dot4(const int16_t *const w[4], unsigned count, const int16_t *x, unsigned n, int32_t *sums) {
 #if CM_ISA >= 1
-    __m128i part[4];
-    for (unsigned k = 0; k < 4; k++) {
+    __m128i part[4] = {_mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128()};
+    for (unsigned k = 0; k < 4 && k < count; k++) {
 #if CM_ISA == 2
         __m512i wide = _mm512_srai_epi32(_mm512_madd_epi16(_mm512_load_si512(w[k]), mix_inputs(x)), 8);
         for (unsigned i = 32; i < n; i += 32)
@@ -51,7 +51,7 @@ PITH_INLINE void mix_dot4(const int16_t *const w[4], const int16_t *x, unsigned 
 #else
     for (unsigned k = 0; k < 4; k++) {
         int32_t sum = 0;
-        for (unsigned i = 0; i < n; i += 2) sum += (w[k][i] * x[i] + w[k][i + 1] * x[i + 1]) >> 8;
+        for (unsigned i = 0; i < n && k < count; i += 2) sum += (w[k][i] * x[i] + w[k][i + 1] * x[i + 1]) >> 8;
         sums[k] = PITH_MAX(-STRETCH_MAX, PITH_MIN(STRETCH_MAX, sum >> 6));
     }
 #endif
