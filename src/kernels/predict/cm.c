@@ -4,10 +4,13 @@
 #include "kernels/predict/cm_neural.h"
 
 #ifndef CM_WHOLE
-#define CM_WHOLE 16384
+#define CM_WHOLE 12288
 #endif
 #define WEIGHT_ONE (1 << 14)
 #define DIRECT_CELLS (256 * 17 * SLOT) /* order 1, behind the hashed slots */
+#ifndef CM_LAST
+#define CM_LAST 0
+#endif
 #define FIRST_WEIGHT 750 /* of every input */
 
 static const cm_size *size_of(const cm_params *p) {
@@ -239,7 +242,7 @@ static pith_status cm_new(pith_ctx *ctx, const cm_params *params, size_t max_byt
     logistic_init(&m->logistic);
     for (unsigned i = 0; i < PITH_COUNT(m->steps.step); i++) m->steps.step[i] = 65536 * 2 / (2 * i + 3);
     for (unsigned i = 0; i < 16; i++) {
-        cm_bytes16_set(&m->cell_steps, i, (int)(32768 * 2 / (2 * i + 3)));
+        cm_bytes16_set(&m->cell_steps, i, (int)(32768 * 2 / (2 * i + 3 + (i == 15 ? CM_LAST : 0))));
         int low = ((int)squash16(&m->logistic, (int)i * 128) - 32768) / 2;
         int high = ((int)squash16(&m->logistic, (int)(i + 1) * 128) - 32768) / 2;
         cm_bytes16_set(&m->squash.base, i, low);

@@ -210,9 +210,6 @@ PITH_INLINE void CM_FN(cm_next_byte)(cm *m) {
     cm_history_update(&m->history);
     m->c0 = 1;
     m->bit = 0;
-    /* fast while everything is new, then slower */
-    if (m->n_bytes < CM_RATE_BYTES) m->n_bytes++;
-    m->rate = CM_RATE + (int)((CM_RATE_BYTES - m->n_bytes) * CM_RATE_EXTRA / CM_RATE_BYTES);
     CM_CONTEXTS(&m->history, m->hash);
     for (unsigned i = 0; i < CM_CTX; i++) PITH_PREFETCH(m->table + ((size_t)(m->hash[i] & m->table_mask) << 5));
     CM_FN(cm_find_runs)(m);
@@ -267,6 +264,11 @@ PITH_INLINE void CM_FN(cm_update)(cm *m, unsigned bit) {
                   ((target - (int)m->final_p[i]) * CM_FINAL_RATE) >> 10);
     for (unsigned i = 0; i < CM_APMS; i++) apm_update(m->apm[i] + m->apm_at[i], bit, 6);
     CM_FN(cm_advance)(m, bit);
+    if (m->bit == 0) {
+        /* fast while everything is new, then slower */
+        if (m->n_bytes < CM_RATE_BYTES) m->n_bytes++;
+        m->rate = CM_RATE + (int)((CM_RATE_BYTES - m->n_bytes) * CM_RATE_EXTRA / CM_RATE_BYTES);
+    }
 }
 static void CM_FN(cm_start)(cm *m) {
     m->c0 = 1;

@@ -5,10 +5,18 @@
 #include "kernels/predict/cm_mixer.h"
 #include "kernels/predict/cm_neural.h"
 
+#ifndef CM_RATE
 #define CM_RATE 80          /* of the first mixers, in 1/2^24ths of a weight per input and error unit */
+#endif
+#ifndef CM_RATE_EXTRA
 #define CM_RATE_EXTRA 200   /* on top at the very start */
+#endif
+#ifndef CM_RATE_BYTES
 #define CM_RATE_BYTES 125000u
+#endif
+#ifndef CM_FINAL_RATE
 #define CM_FINAL_RATE 24
+#endif
 #ifndef CM_MAP_RATE
 #define CM_MAP_RATE 128
 #endif
