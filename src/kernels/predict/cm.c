@@ -3,14 +3,9 @@
 
 #include "kernels/predict/cm_neural.h"
 
-#ifndef CM_WHOLE
-#define CM_WHOLE 12288
-#endif
+#define CM_WHOLE 12288 /* last bytes of the primer that mixers hear too */
 #define WEIGHT_ONE (1 << 14)
 #define DIRECT_CELLS (256 * 17 * SLOT) /* order 1, behind the hashed slots */
-#ifndef CM_LAST
-#define CM_LAST 0
-#endif
 #define FIRST_WEIGHT 750 /* of every input */
 
 static const cm_size *size_of(const cm_params *p) {
@@ -76,7 +71,7 @@ static ssm_params ssm_of(const cm_params *p, size_t max_bytes) {
 uint64_t cm_memory(const cm_params *p, size_t n) {
     const cm_size *size = size_of(p);
     sizes s = sizes_of(size, p, n);
-    uint64_t total = sizeof(cm) + s.buf + s.table + s.runs + CM_N_MATCH * s.match + s.map + 2 * s.final_weights;
+    uint64_t total = sizeof(cm) + s.buf + s.table + s.runs + size->n_match * s.match + s.map + 2 * s.final_weights;
     for (unsigned i = 0; i < CM_N_APM; i++) total += s.apm[i];
     for (unsigned i = 0; i < size->n_sets; i++) total += s.weights[i];
     ssm_params sp = ssm_of(p, n);
@@ -92,24 +87,24 @@ static void begin(cm *m, bool fresh) {
         /* new ones come zeroed, and untouched pages of them cost nothing */
         memset(m->table, 0, s.table);
         if (s.runs) memset(m->run_table, 0, s.runs);
-        for (unsigned k = 0; k < CM_N_MATCH; k++) memset(m->match[k].table, 0, s.match);
+        for (unsigned k = 0; k < size->n_match; k++) memset(m->match[k].table, 0, s.match);
     }
     for (size_t i = 0; i < DIRECT_CELLS; i++) m->table[m->order1 + i] = CELL_NEW;
     memset(&m->row, 0, sizeof m->row);
     unsigned cells = size->n_ctx + 1;
     for (unsigned i = 0; i < size->lanes; i++)
         for (unsigned k = 0; k < CM_MAP_SIZE; k++) m->map[i * CM_MAP_SIZE + k] = (int16_t)(m->logistic.stretch[(k & 63) * 64 + 32] * 16);
-    for (unsigned i = cells; i < cells + CM_N_MATCH + size->n_run; i++)
+    for (unsigned i = cells; i < cells + size->n_match + size->n_run; i++)
         for (unsigned k = 0; k < 64; k++) {
             /* the longer, the surer */
             int p = 32 * (int)PITH_MIN((k / 2) * 2 + 8, 62u);
             m->map[i * CM_MAP_SIZE + 64 + k] = (int16_t)(m->logistic.stretch[2048 + ((k & 1) ? p : -p)] * 16);
         }
-    memset(m->map + (cells + CM_N_MATCH + size->n_run) * CM_MAP_SIZE, 0, CM_MAP_SIZE * sizeof *m->map);
+    memset(m->map + (cells + size->n_match + size->n_run) * CM_MAP_SIZE, 0, CM_MAP_SIZE * sizeof *m->map);
     m->dither = 0;
     for (unsigned k = 0; k < CM_N_MATCH; k++) {
         m->match[k].length = m->match[k].at = m->match[k].found = m->match[k].place = 0;
-        m->match[k].min_length = k ? CM_ML2 : CM_ML1;
+        m->match[k].min_length = k ? 12 : 6;
         m->match[k].mask = (uint32_t)(s.match / 4 - 1);
         m->match[k].expected_bit = -1;
     }
@@ -202,7 +197,7 @@ static pith_status op_copy(predictor *to, const predictor *from) {
     memcpy(d->table, s->table, z.table);
     memcpy(d->map, s->map, z.map);
     if (z.runs) memcpy(d->run_table, s->run_table, z.runs);
-    for (unsigned i = 0; i < CM_N_MATCH; i++) {
+    for (unsigned i = 0; i < s->size->n_match; i++) {
         d->match[i].table = old.match[i].table;
         memcpy(d->match[i].table, s->match[i].table, z.match);
     }
@@ -242,7 +237,7 @@ static pith_status cm_new(pith_ctx *ctx, const cm_params *params, size_t max_byt
     logistic_init(&m->logistic);
     for (unsigned i = 0; i < PITH_COUNT(m->steps.step); i++) m->steps.step[i] = 65536 * 2 / (2 * i + 3);
     for (unsigned i = 0; i < 16; i++) {
-        cm_bytes16_set(&m->cell_steps, i, (int)(32768 * 2 / (2 * i + 3 + (i == 15 ? CM_LAST : 0))));
+        cm_bytes16_set(&m->cell_steps, i, (int)(32768 * 2 / (2 * i + 3 + (i == 15 ? 8 : 0))));
         int low = ((int)squash16(&m->logistic, (int)i * 128) - 32768) / 2;
         int high = ((int)squash16(&m->logistic, (int)(i + 1) * 128) - 32768) / 2;
         cm_bytes16_set(&m->squash.base, i, low);
@@ -253,7 +248,7 @@ static pith_status cm_new(pith_ctx *ctx, const cm_params *params, size_t max_byt
     m->apm_mask = (uint32_t)(s.apm[1] / (APM_BUCKETS * 2) - 1);
     bool got = (m->buf = pith_zalloc(ctx, s.buf)) && (m->table = pith_zalloc(ctx, s.table)) &&
                (m->map = pith_alloc(ctx, s.map)) && (!s.runs || (m->run_table = pith_zalloc(ctx, s.runs)));
-    for (unsigned i = 0; got && i < CM_N_MATCH; i++) got = (m->match[i].table = pith_zalloc(ctx, s.match)) != NULL;
+    for (unsigned i = 0; got && i < size->n_match; i++) got = (m->match[i].table = pith_zalloc(ctx, s.match)) != NULL;
     for (unsigned i = 0; got && i < size->n_sets; i++) got = (m->weights[i] = pith_alloc(ctx, s.weights[i])) != NULL;
     for (unsigned i = 0; got && i < 2; i++) got = (m->final_weights[i] = pith_alloc(ctx, s.final_weights)) != NULL;
     for (unsigned i = 0; got && i < CM_N_APM; i++) got = (m->apm[i] = pith_alloc(ctx, s.apm[i])) != NULL;

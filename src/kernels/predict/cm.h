@@ -19,10 +19,6 @@
 #define CM_VOTES 16      /* inputs of the second layer, padded */
 #define CM_MAX_RUN 8     /* contexts that also remember the byte that followed last */
 #define CM_N_MATCH 2
-#ifndef CM_ML1
-#define CM_ML1 6
-#define CM_ML2 12
-#endif
 #define CM_N_APM 4
 #define CM_MAP_SIZE 1024 /* (count << 6 | probability >> 6) of a cell */
 
@@ -99,7 +95,7 @@ typedef struct cm cm;
 
 /* A size of the model, compiled for one instruction set. */
 struct cm_size {
-    unsigned n_ctx, n_in, n_sets, n_run, lanes;
+    unsigned n_ctx, n_in, n_sets, n_run, n_match, lanes;
     uint32_t set_rows[CM_MAX_SETS];
     void (*start)(cm *); /* contexts of an empty history */
     unsigned (*p)(cm *);

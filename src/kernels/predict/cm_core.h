@@ -8,9 +8,9 @@
 #define CM_JOIN(a, b) CM_JOIN2(a, b)
 #define CM_FN(name) CM_JOIN(name, CM_NAME)
 #define CM_CELLS (CM_CTX + 1)                                /* the hashed contexts and order 1 */
-#define CM_OTHERS (CM_N_MATCH + CM_RUN + 1 + 3 * CM_NEURAL)  /* models that are not cells */
+#define CM_OTHERS (CM_MATCHES + CM_RUN + 1 + 3 * CM_NEURAL)  /* models that are not cells */
 #define CM_LANES ((CM_CELLS + CM_OTHERS + 15) / 16 * 16)
-#define CM_MAPPED (CM_CELLS + CM_N_MATCH + CM_RUN + 1)       /* lanes with maps */
+#define CM_MAPPED (CM_CELLS + CM_MATCHES + CM_RUN + 1)       /* lanes with maps */
 #define CM_IN (2 * CM_LANES)
 #define CM_ALL_VOTES (CM_SETS + 3 * CM_NEURAL) /* the state-space model also votes itself */
 _Static_assert(CM_LANES <= CM_MAX_LANES && CM_IN <= CM_MAX_IN && CM_CTX <= CM_MAX_CTX && CM_SETS <= CM_MAX_SETS &&
@@ -71,7 +71,7 @@ PITH_INLINE void CM_FN(cm_write)(cm *m, unsigned i) {
 #define CM_OTHER(key) ((uint16_t)((64 + (key)) << 6))
 
 PITH_INLINE void CM_FN(cm_ask_matches)(cm *m, unsigned lane) {
-    for (unsigned i = 0; i < CM_N_MATCH; i++) {
+    for (unsigned i = 0; i < CM_MATCHES; i++) {
         cm_match *s = &m->match[i];
         bool heard = s->length > 0 && (s->expected_byte | 256) >> (8 - m->bit) == m->c0;
         s->expected_bit = heard ? (int)(s->expected_byte >> (7 - m->bit)) & 1 : -1;
@@ -110,9 +110,9 @@ PITH_INLINE void CM_FN(cm_select)(cm *m, unsigned seen) {
     m->selected[0] = c0;
     m->selected[1] = length * 8 + bit;
     m->selected[2] = seen * 8 + bit;
-#if CM_SETS > 3
-    m->selected[3] = expected ? s->expected_byte | bit << 8 : 2048 + bit;
-    m->selected[4] = c1;
+    m->selected[3] = c1;
+#if CM_SETS > 4
+    m->selected[4] = expected ? s->expected_byte | bit << 8 : 2048 + bit;
     m->selected[5] = h->c4 >> 8 & 0xFF;
     m->selected[6] = h->shape & 0xFF;
     m->selected[7] = PITH_MIN(h->n - h->line_start, 255u);
@@ -135,8 +135,8 @@ PITH_INLINE void CM_FN(cm_select)(cm *m, unsigned seen) {
 PITH_INLINE unsigned CM_FN(cm_inputs)(cm *m) {
     int16_t *x = m->x;
     CM_FN(cm_ask_matches)(m, CM_CELLS);
-    CM_FN(cm_ask_runs)(m, CM_CELLS + CM_N_MATCH);
-    m->other[CM_CELLS + CM_N_MATCH + CM_RUN] = CM_OTHER(m->c0);
+    CM_FN(cm_ask_runs)(m, CM_CELLS + CM_MATCHES);
+    m->other[CM_CELLS + CM_MATCHES + CM_RUN] = CM_OTHER(m->c0);
     CM_FN(cm_read)(m, 0);
 #if CM_LANES > 16
     CM_FN(cm_read)(m, 16);
@@ -213,7 +213,7 @@ PITH_INLINE void CM_FN(cm_next_byte)(cm *m) {
     CM_CONTEXTS(&m->history, m->hash);
     for (unsigned i = 0; i < CM_CTX; i++) PITH_PREFETCH(m->table + ((size_t)(m->hash[i] & m->table_mask) << 5));
     CM_FN(cm_find_runs)(m);
-    for (unsigned i = 0; i < CM_N_MATCH; i++) cm_match_update(&m->match[i], &m->history);
+    for (unsigned i = 0; i < CM_MATCHES; i++) cm_match_update(&m->match[i], &m->history);
 #if CM_NEURAL
     cm_neural_byte(m, (uint8_t)byte);
 #endif
@@ -230,7 +230,7 @@ PITH_INLINE void CM_FN(cm_advance)(cm *m, unsigned bit) {
         if (i < CM_CELLS) cm_cells_learn(r, &m->cell_steps, bit, i);
         CM_FN(cm_write)(m, i);
     }
-    for (unsigned i = 0; i < CM_N_MATCH; i++) {
+    for (unsigned i = 0; i < CM_MATCHES; i++) {
         cm_match *s = &m->match[i];
         if (s->expected_bit >= 0 && (unsigned)s->expected_bit != bit) s->length = 0;
     }
@@ -323,7 +323,8 @@ const cm_size CM_JOIN(CM_FN(cm), CM_ISA_NAME) = {
     .n_sets = CM_SETS,
     .n_run = CM_RUN,
     .lanes = CM_LANES,
-    .set_rows = {256, 16 * 8, 6 * 8, 2048 + 8, 256, 256, 256, 256, 256},
+    .n_match = CM_MATCHES,
+    .set_rows = {256, 16 * 8, 6 * 8, 256, 2048 + 8, 256, 256, 256, 256},
     .start = CM_FN(cm_start),
     .p = CM_FN(cm_p),
     .update = CM_FN(cm_update),
@@ -336,6 +337,7 @@ const cm_size CM_JOIN(CM_FN(cm), CM_ISA_NAME) = {
 #undef CM_CTX
 #undef CM_CONTEXTS
 #undef CM_RUN
+#undef CM_MATCHES
 #undef CM_SETS
 #undef CM_NEURAL
 #undef CM_APMS

@@ -5,21 +5,11 @@
 #include "kernels/predict/cm_mixer.h"
 #include "kernels/predict/cm_neural.h"
 
-#ifndef CM_RATE
 #define CM_RATE 80          /* of the first mixers, in 1/2^24ths of a weight per input and error unit */
-#endif
-#ifndef CM_RATE_EXTRA
 #define CM_RATE_EXTRA 200   /* on top at the very start */
-#endif
-#ifndef CM_RATE_BYTES
 #define CM_RATE_BYTES 125000u
-#endif
-#ifndef CM_FINAL_RATE
 #define CM_FINAL_RATE 24
-#endif
-#ifndef CM_MAP_RATE
 #define CM_MAP_RATE 128
-#endif
 #define CM_NIBBLE 0x9E3779B1u /* times the high nibble behind a 1: from a byte's hash to that of its low nibble */
 #define CM_DITHER_SHIFT 8
 
@@ -27,7 +17,8 @@
 #define CM_CTX CM_SMALL_CTX
 #define CM_CONTEXTS cm_small_contexts
 #define CM_RUN 0
-#define CM_SETS 3
+#define CM_MATCHES 1
+#define CM_SETS 4
 #define CM_APMS 2
 #define CM_FINALS 1
 #define CM_NEURAL 0
@@ -37,6 +28,7 @@
 #define CM_CTX CM_LARGE_CTX
 #define CM_CONTEXTS cm_large_contexts
 #define CM_RUN 8
+#define CM_MATCHES 2
 #define CM_SETS 8
 #define CM_APMS 4
 #define CM_FINALS 2
@@ -47,6 +39,7 @@
 #define CM_CTX CM_LARGE_CTX
 #define CM_CONTEXTS cm_large_contexts
 #define CM_RUN 8
+#define CM_MATCHES 2
 #define CM_SETS 9
 #define CM_APMS 4
 #define CM_FINALS 2
