@@ -79,6 +79,7 @@ PITH_INLINE void CM_FN(cm_ask_matches)(cm *m, unsigned lane) {
     }
 }
 
+#if CM_RUN
 PITH_INLINE void CM_FN(cm_ask_runs)(cm *m, unsigned lane) {
     for (unsigned i = 0; i < CM_RUN; i++) {
         unsigned expected = m->run_expected[i];
@@ -86,6 +87,7 @@ PITH_INLINE void CM_FN(cm_ask_runs)(cm *m, unsigned lane) {
         m->other[lane + i] = heard ? CM_OTHER(m->run_rank[i] + (expected >> (7 - m->bit) & 1)) : 0;
     }
 }
+#endif
 
 /* What the runs of the coming byte's contexts say. */
 PITH_INLINE void CM_FN(cm_find_runs)(cm *m) {
@@ -135,7 +137,9 @@ PITH_INLINE void CM_FN(cm_select)(cm *m, unsigned seen) {
 PITH_INLINE unsigned CM_FN(cm_inputs)(cm *m) {
     int16_t *x = m->x;
     CM_FN(cm_ask_matches)(m, CM_CELLS);
+#if CM_RUN
     CM_FN(cm_ask_runs)(m, CM_CELLS + CM_MATCHES);
+#endif
     m->other[CM_CELLS + CM_MATCHES + CM_RUN] = CM_OTHER(m->c0);
     CM_FN(cm_read)(m, 0);
 #if CM_LANES > 16
