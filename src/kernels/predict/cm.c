@@ -3,7 +3,7 @@
 
 #include "kernels/predict/cm_neural.h"
 
-#define CM_WHOLE 12288 /* last bytes of the primer that mixers hear too */
+#define CM_WHOLE 8192 /* last bytes of the primer that mixers hear too */
 #define WEIGHT_ONE (1 << 14)
 #define DIRECT_CELLS (256 * 17 * SLOT) /* order 1, behind the hashed slots */
 #define FIRST_WEIGHT 750 /* of every input */

@@ -261,8 +261,12 @@ PITH_INLINE void CM_FN(cm_advance)(cm *m, unsigned bit) {
 
 PITH_INLINE void CM_FN(cm_update)(cm *m, unsigned bit) {
     int target = (int)(bit << 16);
-    for (unsigned i = 0; i < CM_SETS; i++)
-        mix_train(m->weights[i] + (size_t)m->selected[i] * CM_IN, m->x, CM_IN, ((target - (int)m->vote_p[i]) * m->rate) >> 10);
+    for (unsigned i = 0; i < CM_SETS; i++) {
+        int error = target - (int)m->vote_p[i];
+        /* what was foreseen teaches little */
+        if (error > CM_SMALL_ERROR || error < -CM_SMALL_ERROR)
+            mix_train(m->weights[i] + (size_t)m->selected[i] * CM_IN, m->x, CM_IN, (error * m->rate) >> 10);
+    }
     for (unsigned i = 0; i < CM_FINALS; i++)
         vote_train(m->final_weights[i] + (size_t)m->final_selected[i] * CM_VOTES, m->votes, CM_ALL_VOTES,
                   ((target - (int)m->final_p[i]) * CM_FINAL_RATE) >> 10);

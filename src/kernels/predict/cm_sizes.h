@@ -11,6 +11,7 @@
 #define CM_FINAL_RATE 24
 #define CM_MAP_RATE 128
 #define CM_NIBBLE 0x9E3779B1u /* times the high nibble behind a 1: from a byte's hash to that of its low nibble */
+#define CM_SMALL_ERROR 1000 /* of 65536: the first mixers learn nothing from less */
 #define CM_DITHER_SHIFT 8
 
 #define CM_NAME small
