@@ -280,7 +280,7 @@ pith_status cm_encode(pith_ctx *ctx, const cm_params *params, const uint8_t *src
     m->size->encode(m, &e, src, n);
     *out_n = rc_enc_finish(&e);
     cm_free(&m->base);
-    return PITH_OK;
+    return pith_cancelled(ctx) ? pith_fail(ctx, PITH_E_CANCELLED, "cancelled") : PITH_OK;
 }
 
 pith_status cm_decode(pith_ctx *ctx, const cm_params *params, const uint8_t *src, size_t src_n, uint8_t *dst, size_t n) {
@@ -290,7 +290,9 @@ pith_status cm_decode(pith_ctx *ctx, const cm_params *params, const uint8_t *src
     rc_dec d;
     rc_dec_init(&d, src, src_n);
     m->size->decode(m, &d, dst, n);
-    if (!rc_dec_ok(&d))
+    if (pith_cancelled(ctx))
+        status = pith_fail(ctx, PITH_E_CANCELLED, "cancelled");
+    else if (!rc_dec_ok(&d))
         status = pith_fail(ctx, PITH_E_FORMAT, "the context-mixing stream does not end with its block");
     cm_free(&m->base);
     return status;

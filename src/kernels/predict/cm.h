@@ -2,8 +2,8 @@
  *
  * Every context keeps a 16-bit cell per node of the byte's binary tree (4-bit count,
  * 12-bit probability). A map per context turns (count, probability) into what such cells were worth
- * so far; stretched maps and raw cells are the inputs of gated mixers, whose votes a second
- * mixer weighs; APM stages refine the result (M. Mahoney's PAQ family is the ancestor). */
+ * so far, as a stretched probability; that and the raw cell are inputs of gated mixers, whose votes a
+ * second mixer weighs; APM stages refine the result (M. Mahoney's PAQ family is the ancestor). */
 #ifndef PREDICT_CM_H
 #define PREDICT_CM_H
 
@@ -21,6 +21,7 @@
 #define CM_N_MATCH 2
 #define CM_N_APM 4
 #define CM_MAP_SIZE 1024 /* (count << 6 | probability >> 6) of a cell */
+#define CM_POLL 4096     /* bytes between looks whether to go on */
 
 typedef struct cm_match {
     uint32_t at, length;   /* where the bytes to come are expected to stand; 0: no match */
@@ -62,7 +63,6 @@ struct cm {
     uint32_t slot[CM_MAX_CTX + 1]; /* offsets into table */
     uint32_t order1;           /* offset behind the slots: [256][17] slots of order 1 */
     int16_t *map;              /* [lanes][CM_MAP_SIZE] */
-    int map_rate;
     uint16_t dither;           /* changes with every bit */
     cm_row row;
     uint16_t other[CM_MAX_LANES]; /* values of the lanes that are not cells */
@@ -100,7 +100,7 @@ struct cm_size {
     void (*start)(cm *); /* contexts of an empty history */
     unsigned (*p)(cm *);
     void (*update)(cm *, unsigned bit);
-    void (*encode)(cm *, rc_enc *, const uint8_t *src, size_t n);
+    void (*encode)(cm *, rc_enc *, const uint8_t *src, size_t n); /* both stop early when the session is cancelled */
     void (*decode)(cm *, rc_dec *, uint8_t *dst, size_t n);
     void (*learn)(cm *, const uint8_t *src, size_t n, size_t whole);
 };

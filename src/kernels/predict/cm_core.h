@@ -2,7 +2,8 @@
  * cm_avx512.c include it once per size, with
  *   CM_ISA    0 scalar, 1 AVX2, 2 AVX-512 (all give the same bits)
  *   CM_NAME   suffix of this size, CM_CTX its contexts, CM_CONTEXTS their function,
- *   CM_RUN    contexts that remember the last byte, CM_SETS weight sets, CM_NEURAL 0 or 1. */
+ *   CM_RUN    contexts that remember the last byte, CM_MATCHES match models, CM_SETS weight sets,
+ *   CM_APMS, CM_FINALS refinements and second layers, CM_NEURAL 0 or 1. */
 
 #define CM_JOIN2(a, b) a##_##b
 #define CM_JOIN(a, b) CM_JOIN2(a, b)
@@ -288,16 +289,19 @@ static void CM_FN(cm_start)(cm *m) {
 }
 
 static void CM_FN(cm_encode)(cm *m, rc_enc *e, const uint8_t *src, size_t n) {
-    for (size_t i = 0; i < n && !e->full; i++)
+    for (size_t i = 0; i < n && !e->full; i++) {
+        if (i % CM_POLL == 0 && pith_cancelled(m->base.ctx)) return;
         for (int b = 7; b >= 0; b--) {
             unsigned bit = src[i] >> b & 1;
             rc_enc_bit(e, CM_FN(cm_p)(m), bit);
             CM_FN(cm_update)(m, bit);
         }
+    }
 }
 
 static void CM_FN(cm_decode)(cm *m, rc_dec *d, uint8_t *dst, size_t n) {
     for (size_t i = 0; i < n; i++) {
+        if (i % CM_POLL == 0 && pith_cancelled(m->base.ctx)) return;
         unsigned c = 1;
         while (c < 256) {
             unsigned bit = rc_dec_bit(d, CM_FN(cm_p)(m));

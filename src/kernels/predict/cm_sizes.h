@@ -5,14 +5,15 @@
 #include "kernels/predict/cm_mixer.h"
 #include "kernels/predict/cm_neural.h"
 
-#define CM_RATE 80          /* of the first mixers, in 1/2^24ths of a weight per input and error unit */
-#define CM_RATE_EXTRA 200   /* on top at the very start */
+#define CM_RATE 80           /* of the first mixers, in 1/2^24ths of a weight per input and error unit */
+#define CM_RATE_EXTRA 200    /* on top at the very start */
 #define CM_RATE_BYTES 125000u
+#define CM_SMALL_ERROR 1000  /* of 65536: the first mixers learn nothing from less */
 #define CM_FINAL_RATE 24
-#define CM_MAP_RATE 128
-#define CM_NIBBLE 0x9E3779B1u /* times the high nibble behind a 1: from a byte's hash to that of its low nibble */
-#define CM_SMALL_ERROR 1000 /* of 65536: the first mixers learn nothing from less */
-#define CM_DITHER_SHIFT 8
+#define CM_MAP_RATE 128      /* of the maps: 1/32 of a nat for an error of 1 */
+#define CM_DITHER_SHIFT 8    /* as large as what rounding hides at that rate: errors up to 128 of 32768 */
+/* times the high nibble behind a 1: from a byte's hash to that of its low nibble */
+#define CM_NIBBLE 0x9E3779B1u
 
 #define CM_NAME small
 #define CM_CTX CM_SMALL_CTX
