@@ -41,11 +41,12 @@ PITH_INLINE void cm_small_contexts(const cm_history *h, uint32_t *out) {
     CTX(c4, 0);
     CTX(h->word[0], c1 * (h->word_len == 0));
     CTX(h->word[0] + h->gap, h->word[1]);
-    CTX(PITH_MIN(a.column, 255u), a.above);
     if (h->record && h->n > 2 * h->record) {
         const uint8_t *up = h->buf + h->n - h->record;
+        CTX(up[0] | up[1] << 8 | c1 << 16, h->n % h->record);
         CTX(up[0] | up[-(ptrdiff_t)h->record] << 8, cm_hash2(h->n % h->record, c1));
     } else {
+        CTX(PITH_MIN(a.column, 255u), a.above);
         CTX(h->skeleton, PITH_MIN(a.field_at, 31u) | a.field_above << 8);
     }
 }
