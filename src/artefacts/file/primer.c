@@ -20,7 +20,7 @@ extern const uint8_t prime_code[] __attribute__((visibility("hidden")));
 extern const uint8_t prime_log[] __attribute__((visibility("hidden")));
 extern const uint8_t prime_end[] __attribute__((visibility("hidden")));
 
-#define BRIEF 65536 /* bytes of prose in a short primer */
+#define BRIEF 81920 /* bytes of prose in a short primer */
 #define PAGE 24576  /* bytes of prose before markup and code */
 
 const uint8_t *primer_text(primer_id id, size_t *n) {

@@ -3,8 +3,9 @@
 
 #include "kernels/predict/cm_neural.h"
 
+#define CM_WHOLE 8192 /* last bytes of the primer that mixers hear too */
 #define WEIGHT_ONE (1 << 14)
-#define DIRECT_CELLS (65536 + 256) /* order 1 and order 0, behind the hashed slots */
+#define DIRECT_CELLS (256 * 17 * SLOT) /* order 1, behind the hashed slots */
 #define FIRST_WEIGHT 750 /* of every input */
 
 static const cm_size *size_of(const cm_params *p) {
@@ -52,7 +53,7 @@ static sizes sizes_of(const cm_size *size, const cm_params *p, size_t max_bytes)
     s.table = ((size_t)64 << table_bits(size, s.n)) + DIRECT_CELLS * 2;
     s.runs = size->n_run ? (size_t)4 << table_bits(size, s.n) : 0;
     s.match = (size_t)4 << match_bits(s.n);
-    s.map = (size->n_ctx + 2) * CM_MAP_SIZE * sizeof(uint32_t);
+    s.map = size->lanes * CM_MAP_SIZE * sizeof(int16_t);
     for (unsigned i = 0; i < size->n_sets; i++) s.weights[i] = (size_t)size->set_rows[i] * size->n_in * 2;
     s.final_weights = 256 * CM_VOTES * 2;
     size_t rows = 1024;
@@ -70,7 +71,7 @@ static ssm_params ssm_of(const cm_params *p, size_t max_bytes) {
 uint64_t cm_memory(const cm_params *p, size_t n) {
     const cm_size *size = size_of(p);
     sizes s = sizes_of(size, p, n);
-    uint64_t total = sizeof(cm) + s.buf + s.table + s.runs + CM_N_MATCH * s.match + s.map + 2 * s.final_weights;
+    uint64_t total = sizeof(cm) + s.buf + s.table + s.runs + size->n_match * s.match + s.map + 2 * s.final_weights;
     for (unsigned i = 0; i < CM_N_APM; i++) total += s.apm[i];
     for (unsigned i = 0; i < size->n_sets; i++) total += s.weights[i];
     ssm_params sp = ssm_of(p, n);
@@ -86,22 +87,24 @@ static void begin(cm *m, bool fresh) {
         /* new ones come zeroed, and untouched pages of them cost nothing */
         memset(m->table, 0, s.table);
         if (s.runs) memset(m->run_table, 0, s.runs);
-        for (unsigned k = 0; k < CM_N_MATCH; k++) memset(m->match[k].table, 0, s.match);
+        for (unsigned k = 0; k < size->n_match; k++) memset(m->match[k].table, 0, s.match);
     }
     for (size_t i = 0; i < DIRECT_CELLS; i++) m->table[m->order1 + i] = CELL_NEW;
     memset(&m->row, 0, sizeof m->row);
-    for (unsigned i = 0; i < size->n_ctx + 2; i++)
-        for (unsigned k = 0; k < CM_MAP_SIZE; k++) m->map[i * CM_MAP_SIZE + k] = ((k & 63) << 16 | 1 << 15) << 10 | 6;
-    for (unsigned i = 0; i < 64; i++) {
-        /* the longer, the surer */
-        uint32_t p = (1u << 21) + ((1u << 15) * PITH_MIN((i / 2) * 2 + 8, 62u));
-        uint32_t cell = ((i & 1) ? p : (1u << 22) - p) << 10;
-        for (unsigned k = 0; k < CM_N_MATCH; k++) m->match[k].map[i] = cell;
-        for (unsigned k = 0; k < CM_MAX_RUN; k++) m->run_map[k][i] = cell;
-    }
+    unsigned cells = size->n_ctx + 1;
+    for (unsigned i = 0; i < size->lanes; i++)
+        for (unsigned k = 0; k < CM_MAP_SIZE; k++) m->map[i * CM_MAP_SIZE + k] = (int16_t)(m->logistic.stretch[(k & 63) * 64 + 32] * 16);
+    for (unsigned i = cells; i < cells + size->n_match + size->n_run; i++)
+        for (unsigned k = 0; k < 64; k++) {
+            /* the longer, the surer */
+            int p = 32 * (int)PITH_MIN((k / 2) * 2 + 8, 62u);
+            m->map[i * CM_MAP_SIZE + 64 + k] = (int16_t)(m->logistic.stretch[2048 + ((k & 1) ? p : -p)] * 16);
+        }
+    memset(m->map + (cells + size->n_match + size->n_run) * CM_MAP_SIZE, 0, CM_MAP_SIZE * sizeof *m->map);
+    m->dither = 0;
     for (unsigned k = 0; k < CM_N_MATCH; k++) {
-        m->match[k].length = m->match[k].at = 0;
-        m->match[k].min_length = k ? 12 : 5;
+        m->match[k].length = m->match[k].at = m->match[k].found = m->match[k].place = 0;
+        m->match[k].min_length = k ? 12 : 6;
         m->match[k].mask = (uint32_t)(s.match / 4 - 1);
         m->match[k].expected_bit = -1;
     }
@@ -124,8 +127,8 @@ static void begin(cm *m, bool fresh) {
     }
     size->start(m);
     size_t alone = m->ssm && m->params.primer_n > CM_SSM_PRIMER ? m->params.primer_n - CM_SSM_PRIMER : 0;
-    if (alone) without_ssm(&m->params)->learn(m, m->params.primer, alone);
-    size->learn(m, m->params.primer + alone, m->params.primer_n - alone);
+    if (alone) without_ssm(&m->params)->learn(m, m->params.primer, alone, 0);
+    size->learn(m, m->params.primer + alone, m->params.primer_n - alone, CM_WHOLE);
 }
 
 static void cm_free(predictor *base) {
@@ -194,9 +197,8 @@ static pith_status op_copy(predictor *to, const predictor *from) {
     memcpy(d->table, s->table, z.table);
     memcpy(d->map, s->map, z.map);
     if (z.runs) memcpy(d->run_table, s->run_table, z.runs);
-    for (unsigned i = 0; i < CM_N_MATCH; i++) {
+    for (unsigned i = 0; i < s->size->n_match; i++) {
         d->match[i].table = old.match[i].table;
-        d->match[i].place = s->match[i].place ? old.match[i].table + (s->match[i].place - s->match[i].table) : NULL;
         memcpy(d->match[i].table, s->match[i].table, z.match);
     }
     for (unsigned i = 0; i < s->size->n_sets; i++) {
@@ -235,16 +237,18 @@ static pith_status cm_new(pith_ctx *ctx, const cm_params *params, size_t max_byt
     logistic_init(&m->logistic);
     for (unsigned i = 0; i < PITH_COUNT(m->steps.step); i++) m->steps.step[i] = 65536 * 2 / (2 * i + 3);
     for (unsigned i = 0; i < 16; i++) {
-        unsigned step = 32768 * 2 / (2 * i + 3);
-        m->cell_steps.low[i] = (uint8_t)step;
-        m->cell_steps.high[i] = (uint8_t)(step >> 8);
+        cm_bytes16_set(&m->cell_steps, i, (int)(32768 * 2 / (2 * i + 3 + (i == 15 ? 8 : 0))));
+        int low = ((int)squash16(&m->logistic, (int)i * 128) - 32768) / 2;
+        int high = ((int)squash16(&m->logistic, (int)(i + 1) * 128) - 32768) / 2;
+        cm_bytes16_set(&m->squash.base, i, low);
+        cm_bytes16_set(&m->squash.slope, i, (high - low) * 2);
     }
     m->table_mask = (1u << table_bits(size, s.n)) - 1;
     m->order1 = (m->table_mask + 1) * 32;
     m->apm_mask = (uint32_t)(s.apm[1] / (APM_BUCKETS * 2) - 1);
     bool got = (m->buf = pith_zalloc(ctx, s.buf)) && (m->table = pith_zalloc(ctx, s.table)) &&
                (m->map = pith_alloc(ctx, s.map)) && (!s.runs || (m->run_table = pith_zalloc(ctx, s.runs)));
-    for (unsigned i = 0; got && i < CM_N_MATCH; i++) got = (m->match[i].table = pith_zalloc(ctx, s.match)) != NULL;
+    for (unsigned i = 0; got && i < size->n_match; i++) got = (m->match[i].table = pith_zalloc(ctx, s.match)) != NULL;
     for (unsigned i = 0; got && i < size->n_sets; i++) got = (m->weights[i] = pith_alloc(ctx, s.weights[i])) != NULL;
     for (unsigned i = 0; got && i < 2; i++) got = (m->final_weights[i] = pith_alloc(ctx, s.final_weights)) != NULL;
     for (unsigned i = 0; got && i < CM_N_APM; i++) got = (m->apm[i] = pith_alloc(ctx, s.apm[i])) != NULL;
@@ -276,7 +280,7 @@ pith_status cm_encode(pith_ctx *ctx, const cm_params *params, const uint8_t *src
     m->size->encode(m, &e, src, n);
     *out_n = rc_enc_finish(&e);
     cm_free(&m->base);
-    return PITH_OK;
+    return pith_cancelled(ctx) ? pith_fail(ctx, PITH_E_CANCELLED, "cancelled") : PITH_OK;
 }
 
 pith_status cm_decode(pith_ctx *ctx, const cm_params *params, const uint8_t *src, size_t src_n, uint8_t *dst, size_t n) {
@@ -286,7 +290,9 @@ pith_status cm_decode(pith_ctx *ctx, const cm_params *params, const uint8_t *src
     rc_dec d;
     rc_dec_init(&d, src, src_n);
     m->size->decode(m, &d, dst, n);
-    if (!rc_dec_ok(&d))
+    if (pith_cancelled(ctx))
+        status = pith_fail(ctx, PITH_E_CANCELLED, "cancelled");
+    else if (!rc_dec_ok(&d))
         status = pith_fail(ctx, PITH_E_FORMAT, "the context-mixing stream does not end with its block");
     cm_free(&m->base);
     return status;

@@ -2,8 +2,8 @@
  *
  * Every context keeps a 16-bit cell per node of the byte's binary tree (4-bit count,
  * 12-bit probability). A map per context turns (count, probability) into what such cells were worth
- * so far; stretched maps and raw cells are the inputs of gated mixers, whose votes a second
- * mixer weighs; APM stages refine the result (M. Mahoney's PAQ family is the ancestor). */
+ * so far, as a stretched probability; that and the raw cell are inputs of gated mixers, whose votes a
+ * second mixer weighs; APM stages refine the result (M. Mahoney's PAQ family is the ancestor). */
 #ifndef PREDICT_CM_H
 #define PREDICT_CM_H
 
@@ -21,24 +21,25 @@
 #define CM_N_MATCH 2
 #define CM_N_APM 4
 #define CM_MAP_SIZE 1024 /* (count << 6 | probability >> 6) of a cell */
+#define CM_POLL 4096     /* bytes between looks whether to go on */
 
 typedef struct cm_match {
     uint32_t at, length;   /* where the bytes to come are expected to stand; 0: no match */
+    uint32_t found;        /* a place to try at the next byte; 0: none */
     uint32_t min_length;
-    uint32_t mask;         /* of table: positions by hash of the last min_length bytes */
-    uint32_t *table, *place;
-    uint32_t map[64];      /* by length and expected bit */
-    unsigned map_at;
+    uint32_t mask;         /* of table: positions by hash of min_length - 2 bytes */
+    uint32_t *table;
+    uint32_t place;        /* in table, of the hash of the newest bytes */
     int expected_bit;      /* -1 none */
     unsigned expected_byte;
 } cm_match;
 
 /* One lane a model: see cm_cells.h. */
 typedef struct cm_row {
-    int16_t st[CM_MAX_LANES] __attribute__((aligned(64)));     /* stretched probability */
     uint16_t value[CM_MAX_LANES] __attribute__((aligned(64))); /* the cell, or one made up for other models */
-    uint32_t map[CM_MAX_LANES] __attribute__((aligned(64)));   /* what the map holds for the cell */
-    uint32_t map_at[CM_MAX_CTX + 2], cell_at[CM_MAX_CTX + 2];  /* where both came from */
+    uint16_t key[CM_MAX_LANES] __attribute__((aligned(64)));   /* value >> 6: which entry of the lane's map */
+    int16_t st[CM_MAX_LANES] __attribute__((aligned(64)));     /* that entry */
+    int16_t p[CM_MAX_LANES] __attribute__((aligned(64)));      /* its probability, less a half */
 } cm_row;
 
 typedef struct cm_size cm_size;
@@ -59,17 +60,18 @@ struct cm {
     uint16_t *table;
     uint32_t table_mask;
     uint32_t hash[CM_MAX_CTX];
-    uint32_t slot[CM_MAX_CTX]; /* offsets into table */
-    uint32_t order1;           /* offset behind the slots: [256][256] cells, then [256] of order 0 */
-    uint32_t *map;             /* [n_ctx + 2][CM_MAP_SIZE] */
+    uint32_t slot[CM_MAX_CTX + 1]; /* offsets into table */
+    uint32_t order1;           /* offset behind the slots: [256][17] slots of order 1 */
+    int16_t *map;              /* [lanes][CM_MAP_SIZE] */
+    uint16_t dither;           /* changes with every bit */
     cm_row row;
-    cell_steps cell_steps __attribute__((aligned(16)));
+    uint16_t other[CM_MAX_LANES]; /* values of the lanes that are not cells */
+    cm_bytes16 cell_steps __attribute__((aligned(16)));
+    cm_squash squash __attribute__((aligned(16)));
     cm_match match[CM_N_MATCH];
     uint32_t *run_table; /* as many as the table has lines: check << 16 | byte << 8 | count */
     uint32_t *run[CM_MAX_RUN];
-    uint32_t run_map[CM_MAX_RUN][64];
     unsigned run_rank[CM_MAX_RUN], run_expected[CM_MAX_RUN]; /* for the coming byte */
-    int run_key[CM_MAX_RUN];
     /* mixing */
     int16_t x[CM_MAX_IN] __attribute__((aligned(64)));
     int16_t votes[CM_VOTES] __attribute__((aligned(64)));
@@ -93,14 +95,14 @@ typedef struct cm cm;
 
 /* A size of the model, compiled for one instruction set. */
 struct cm_size {
-    unsigned n_ctx, n_in, n_sets, n_run;
+    unsigned n_ctx, n_in, n_sets, n_run, n_match, lanes;
     uint32_t set_rows[CM_MAX_SETS];
     void (*start)(cm *); /* contexts of an empty history */
     unsigned (*p)(cm *);
     void (*update)(cm *, unsigned bit);
-    void (*encode)(cm *, rc_enc *, const uint8_t *src, size_t n);
+    void (*encode)(cm *, rc_enc *, const uint8_t *src, size_t n); /* both stop early when the session is cancelled */
     void (*decode)(cm *, rc_dec *, uint8_t *dst, size_t n);
-    void (*learn)(cm *, const uint8_t *src, size_t n);
+    void (*learn)(cm *, const uint8_t *src, size_t n, size_t whole);
 };
 
 extern const cm_size cm_small_scalar, cm_small_avx2, cm_small_avx512;

@@ -4,7 +4,7 @@
 
 #include "kernels/predict/cm_history.h"
 
-#define CM_SMALL_CTX 8
+#define CM_SMALL_CTX 7
 #define CM_LARGE_CTX 30
 
 /* What stands above, in the line before and in the field before that is like this one. */
@@ -30,7 +30,7 @@ PITH_INLINE cm_around cm_look_around(const cm_history *h) {
     return a;
 }
 
-#define CTX(a, b) out[i] = cm_hash3((a), (b), i), i++
+#define CTX(a, b) (out[i] = cm_hash3((a), (b), i), i++)
 
 PITH_INLINE void cm_small_contexts(const cm_history *h, uint32_t *out) {
     uint32_t c4 = h->c4, c1 = c4 & 0xFF;
@@ -39,17 +39,14 @@ PITH_INLINE void cm_small_contexts(const cm_history *h, uint32_t *out) {
     CTX(c4 & 0xFFFF, 0);
     CTX(c4 & 0xFFFFFF, 0);
     CTX(c4, 0);
-
-
     CTX(h->word[0], c1 * (h->word_len == 0));
     CTX(h->word[0] + h->gap, h->word[1]);
-    CTX(PITH_MIN(a.column, 255u), a.above);
     if (h->record && h->n > 2 * h->record) {
         const uint8_t *up = h->buf + h->n - h->record;
         CTX(up[0] | up[1] << 8 | c1 << 16, h->n % h->record);
         CTX(up[0] | up[-(ptrdiff_t)h->record] << 8, cm_hash2(h->n % h->record, c1));
     } else {
-        CTX(cm_hash2(a.field_above | a.field_above_next << 8 | c1 << 16, a.field_agrees), h->field_digits);
+        CTX(PITH_MIN(a.column, 255u), a.above);
         CTX(h->skeleton, PITH_MIN(a.field_at, 31u) | a.field_above << 8);
     }
 }

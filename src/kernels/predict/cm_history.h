@@ -36,15 +36,6 @@ typedef struct cm_history {
     uint32_t record; /* width of fixed-width records, 0 none */
 } cm_history;
 
-PITH_INLINE uint32_t cm_mix32(uint32_t h) {
-    h ^= h >> 15;
-    h *= 0x2C1B3C6Du;
-    h ^= h >> 12;
-    h *= 0x297A2D39u;
-    h ^= h >> 15;
-    return h;
-}
-
 PITH_INLINE uint32_t cm_hash2(uint32_t a, uint32_t b) {
     uint64_t h = (a * UINT64_C(0x9E3779B185EBCA87)) ^ ((b + 0x7F4A7C15u) * UINT64_C(0xC2B2AE3D27D4EB4F));
     return (uint32_t)(h >> 32) ^ (uint32_t)(h >> 11);

@@ -4,9 +4,7 @@
 
 #include "kernels/predict/cm.h"
 
-/* h->buf[h->n - 1] has just become known: look where that hash leads (from memory, slowly), ... */
-void cm_match_look(cm_match *m, const cm_history *h);
-/* ... then follow it */
+/* h->buf[h->n - 1] has just become known */
 void cm_match_update(cm_match *m, const cm_history *h);
 
 /* 32 classes of match length, finer where short */

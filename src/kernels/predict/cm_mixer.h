@@ -23,29 +23,37 @@ PITH_INLINE __m512i mix_inputs(const int16_t *x) {
 }
 #endif
 
-/* sum_i (w_i * x_i) >> 14, every pair of products shifted by 8 before it is added; n a multiple of 32 */
-PITH_INLINE int32_t mix_dot(const int16_t *w, const int16_t *x, unsigned n) {
+/* sums[k] = (sum_i w_k,i x_i) >> 14, every pair of products shifted by 8 before it is added, clamped to what
+ * a stretched value may be; for the first `count` of four vectors w_k of n, a multiple of 32; 0 for the others */
+PITH_INLINE void mix_dot4(const int16_t *const w[4], unsigned count, const int16_t *x, unsigned n, int32_t *sums) {
+#if CM_ISA >= 1
+    __m128i part[4] = {_mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128()};
+    for (unsigned k = 0; k < 4 && k < count; k++) {
 #if CM_ISA == 2
-    __m512i sum = _mm512_setzero_si512();
-    for (unsigned i = 0; i < n; i += 32)
-        sum = _mm512_add_epi32(sum,
-                               _mm512_srai_epi32(_mm512_madd_epi16(_mm512_load_si512(w + i), mix_inputs(x + i)), 8));
-    return _mm512_reduce_add_epi32(sum) >> 6;
-#elif CM_ISA == 1
-    __m256i sum = _mm256_setzero_si256();
-    for (unsigned i = 0; i < n; i += 16)
-        sum = _mm256_add_epi32(
-            sum, _mm256_srai_epi32(_mm256_madd_epi16(_mm256_load_si256((const __m256i *)(const void *)(w + i)),
-                                                     _mm256_load_si256((const __m256i *)(const void *)(x + i))),
-                                   8));
-    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4E));
-    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1));
-    return _mm_cvtsi128_si32(s) >> 6;
+        __m512i wide = _mm512_srai_epi32(_mm512_madd_epi16(_mm512_load_si512(w[k]), mix_inputs(x)), 8);
+        for (unsigned i = 32; i < n; i += 32)
+            wide = _mm512_add_epi32(
+                wide, _mm512_srai_epi32(_mm512_madd_epi16(_mm512_load_si512(w[k] + i), mix_inputs(x + i)), 8));
+        __m256i sum = _mm256_add_epi32(_mm512_castsi512_si256(wide), _mm512_extracti64x4_epi64(wide, 1));
 #else
-    int32_t sum = 0;
-    for (unsigned i = 0; i < n; i += 2) sum += (w[i] * x[i] + w[i + 1] * x[i + 1]) >> 8;
-    return sum >> 6;
+        __m256i sum = _mm256_setzero_si256();
+        for (unsigned i = 0; i < n; i += 16)
+            sum = _mm256_add_epi32(
+                sum, _mm256_srai_epi32(_mm256_madd_epi16(_mm256_load_si256((const __m256i *)(const void *)(w[k] + i)),
+                                                         _mm256_load_si256((const __m256i *)(const void *)(x + i))),
+                                       8));
+#endif
+        part[k] = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    }
+    __m128i all = _mm_hadd_epi32(_mm_hadd_epi32(part[0], part[1]), _mm_hadd_epi32(part[2], part[3]));
+    all = _mm_min_epi32(_mm_srai_epi32(all, 6), _mm_set1_epi32(STRETCH_MAX));
+    _mm_store_si128((__m128i *)(void *)sums, _mm_max_epi32(all, _mm_set1_epi32(-STRETCH_MAX)));
+#else
+    for (unsigned k = 0; k < 4; k++) {
+        int32_t sum = 0;
+        for (unsigned i = 0; i < n && k < count; i += 2) sum += (w[k][i] * x[i] + w[k][i + 1] * x[i + 1]) >> 8;
+        sums[k] = PITH_MAX(-STRETCH_MAX, PITH_MIN(STRETCH_MAX, sum >> 6));
+    }
 #endif
 }
 
@@ -70,37 +78,48 @@ PITH_INLINE void mix_train(int16_t *w, const int16_t *x, unsigned n, int step) {
 #endif
 }
 
-/* ---- the second layer, of a few votes: 16 at most, zeros behind them ---- */
+/* ---- the second layer, of a few votes: eight or 16 of them, zeros behind them ---- */
+
+#if CM_ISA >= 1
+PITH_INLINE __m128i mix_load8(const int16_t *at) { return _mm_load_si128((const __m128i *)(const void *)at); }
+
+PITH_INLINE void mix_store8(int16_t *at, __m128i v) { _mm_store_si128((__m128i *)(void *)at, v); }
+#endif
+
+/* eight sums as votes */
+PITH_INLINE void vote_pack(int16_t *votes, const int32_t *sums) {
+#if CM_ISA >= 1
+    mix_store8(votes, _mm_packs_epi32(_mm_load_si128((const __m128i *)(const void *)sums),
+                                      _mm_load_si128((const __m128i *)(const void *)(sums + 4))));
+#else
+    for (unsigned i = 0; i < 8; i++) votes[i] = (int16_t)sums[i];
+#endif
+}
 
 PITH_INLINE int32_t vote_dot(const int16_t *w, const int16_t *x, unsigned n) {
 #if CM_ISA >= 1
-    if (n > 4) {
-        __m256i sum = _mm256_madd_epi16(_mm256_load_si256((const __m256i *)(const void *)w),
-                                        _mm256_load_si256((const __m256i *)(const void *)x));
-        __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4E));
-        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1));
-        return _mm_cvtsi128_si32(s) >> 14;
-    }
-#endif
+    __m128i s = _mm_madd_epi16(mix_load8(w), mix_load8(x));
+    if (n > 8) s = _mm_add_epi32(s, _mm_madd_epi16(mix_load8(w + 8), mix_load8(x + 8)));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4E));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1));
+    return _mm_cvtsi128_si32(s) >> 14;
+#else
     int32_t sum = 0;
     for (unsigned i = 0; i < n; i++) sum += w[i] * x[i];
     return sum >> 14;
+#endif
 }
 
 PITH_INLINE void vote_train(int16_t *w, const int16_t *x, unsigned n, int step) {
 #if CM_ISA >= 1
-    if (n > 4) {
-        __m256i d = _mm256_mulhrs_epi16(_mm256_load_si256((const __m256i *)(const void *)x), _mm256_set1_epi16((short)step));
-        __m256i *at = (__m256i *)(void *)w;
-        _mm256_store_si256(at, _mm256_adds_epi16(_mm256_load_si256(at), d));
-        return;
-    }
-#endif
+    for (unsigned i = 0; i < n; i += 8)
+        mix_store8(w + i, _mm_adds_epi16(mix_load8(w + i), _mm_mulhrs_epi16(mix_load8(x + i), _mm_set1_epi16((short)step))));
+#else
     for (unsigned i = 0; i < n; i++) {
         int v = w[i] + ((x[i] * step + (1 << 14)) >> 15);
         w[i] = (int16_t)(v > 32767 ? 32767 : v < -32768 ? -32768 : v);
     }
+#endif
 }
 
 #endif

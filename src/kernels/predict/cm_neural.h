@@ -18,7 +18,7 @@ PITH_INLINE void cm_neural_byte(cm *m, uint8_t byte) {
     cm_neural_tree(m);
 }
 
-PITH_INLINE void cm_ask_neural(cm *m, unsigned lane) {
+PITH_INLINE void cm_ask_neural(cm *m, unsigned lane, unsigned lanes) {
     unsigned c0 = m->c0;
     uint32_t all = m->ssm_tree[c0];
     uint32_t one = c0 < 128 ? m->ssm_tree[2 * c0 + 1] : ssm_predict(m->ssm)[2 * c0 + 1 - 256];
@@ -30,8 +30,8 @@ PITH_INLINE void cm_ask_neural(cm *m, unsigned lane) {
     m->ssm_row = (p >> 7) << 3 | m->bit;
     const unsigned say[3] = {p, m->ssm_by_match[m->ssm_at[0]] >> 20, m->ssm_by_c0[m->ssm_at[1]] >> 20};
     for (unsigned i = 0; i < 3; i++) {
-        m->row.st[lane + i] = m->logistic.stretch[say[i]];
-        m->row.value[lane + i] = (uint16_t)(1u << 12 | say[i]);
+        m->x[lane + i] = m->logistic.stretch[say[i]];
+        m->x[lanes + lane + i] = (int16_t)(((int)say[i] - 2048) >> 2);
     }
 }
 

@@ -42,10 +42,24 @@ PITH_INLINE void apm_update(uint16_t *cell, unsigned bit, unsigned rate) {
 
 #define CELL_NEW 0x0800
 
-/* 1 / (n + 1.5) in 1/32768ths, by bytes as shuffles want it */
-typedef struct cell_steps {
+/* 16 numbers of 16 bits, by bytes as shuffles want it */
+typedef struct cm_bytes16 {
     uint8_t low[16], high[16];
-} cell_steps;
+} cm_bytes16;
+
+PITH_INLINE void cm_bytes16_set(cm_bytes16 *t, unsigned i, int value) {
+    t->low[i] = (uint8_t)value;
+    t->high[i] = (uint8_t)(value >> 8);
+}
+
+/* ---- maps' entries: stretched probabilities in 1/4096ths of a nat, +-8 nats in 16 bits ---- */
+
+#define CM_P_MOST 16383
+
+/* squash(st) - 1/2 in 1/32768ths, by straight lines over half nats of |st|; slope is twice the line's rise */
+typedef struct cm_squash {
+    cm_bytes16 base, slope;
+} cm_squash;
 
 /* what a map remembers a cell by: its count and the top 6 bits of its probability */
 PITH_INLINE unsigned cell_key(unsigned v) { return v >> 6; }

@@ -32,7 +32,7 @@ double predictor_codelen(predictor *p, const uint8_t *data, size_t n);
 
 /* ---- context mixing (cm.c) ------------------------------------------------- */
 
-typedef enum cm_inputs { CM_SMALL, CM_LARGE } cm_inputs; /* about 12 and about 40 models mixed */
+typedef enum cm_inputs { CM_SMALL, CM_LARGE } cm_inputs; /* about 10 and about 42 models mixed */
 typedef struct cm_params {
     cm_inputs inputs;
     unsigned ssm_width;      /* 0: none; else an online state-space model of that width joins in (large only) */
@@ -44,7 +44,8 @@ typedef struct cm_params {
 #define CM_SSM_PRIMER ((size_t)24 << 10)
 /* Memory in bytes that coding n bytes takes. */
 uint64_t cm_memory(const cm_params *, size_t n);
-/* src[n] into at most cap bytes; *out_n is the size, SIZE_MAX when it does not fit. */
+/* src[n] into at most cap bytes; *out_n is the size, SIZE_MAX when it does not fit. Coding looks now and then
+ * whether the session is cancelled: PITH_E_CANCELLED. */
 pith_status cm_encode(pith_ctx *, const cm_params *, const uint8_t *src, size_t n, uint8_t *dst, size_t cap,
                       size_t *out_n);
 /* Exactly n bytes from all of src[src_n]; PITH_E_FORMAT when they do not end together. */
