@@ -2,10 +2,11 @@
  *
  * The result is the same bits on every instruction set, for any number of threads and for any
  * number of rows or tokens computed together: y[t][r] depends on row r and activation t alone.
- * Quantised weights meet activations rounded to 8-bit blocks; their products are whole numbers,
- * exact in any order; sums of blocks go into 16 float lanes in a fixed pattern and one fixed tree,
- * every multiply-add in two roundings (see math/math.h). F32, F16 and BF16 weights: 16 lanes
- * likewise. The pattern of each type is written at its kernel. */
+ * Quantised weights meet activations rounded to 8-bit blocks; the product of two blocks is a whole
+ * number, exact in any order; it becomes a float, times the scales, and blocks are added in order.
+ * F32, F16 and BF16 weights: 16 lanes and one tree, as in math/math.h. All multiply-adds in two
+ * roundings. The formulas stand in matmul_scalar.c. A token with a NaN or an infinity in a block
+ * of quantised activations gives NaN; a NaN scale in the weights stays in its row. */
 #ifndef LM_MATMUL_MATMUL_H
 #define LM_MATMUL_MATMUL_H
 
@@ -16,8 +17,8 @@ typedef struct lm_matrix {
     size_t n_rows;       /* outputs */
     size_t n_cols;       /* inputs: a whole number of blocks */
     size_t row_bytes;
-    const uint8_t *data; /* [n_rows][row_bytes], any alignment; NULL when packed is used */
-    void *packed;        /* rearranged for speed by matmul_pack, owned by the matrix; NULL otherwise */
+    const uint8_t *data; /* [n_rows][row_bytes], any alignment; of the file, or `packed` */
+    void *packed;        /* copy made by matmul_pack, owned by the matrix; NULL otherwise */
 } lm_matrix;
 
 /* Whether weights of this type and width have a kernel. Others are decoded to F32 at load. */
@@ -38,7 +39,9 @@ void matmul_prepare(lm_activations *a, tensor_type type, const float *x, size_t 
 #define MATMUL_ROW_TILE 16
 void matmul_rows(const lm_matrix *w, const lm_activations *a, float *y, size_t y_stride, size_t row0, size_t row1);
 
-/* Optional: rearranges rows for faster products; results keep their bits. */
+/* Optional: copies the rows into memory of huge pages, for which one stream of one token was measured
+ * up to twice as fast as small pages of a mapped file. Results keep their bits. matmul_unpack frees
+ * the copy; then the matrix has no data. */
 pith_status matmul_pack(pith_ctx *ctx, lm_matrix *w);
 void matmul_unpack(pith_ctx *ctx, lm_matrix *w);
 

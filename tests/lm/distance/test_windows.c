@@ -55,7 +55,7 @@ static void every_text_comes_back(void **state) {
         size_t of_noise = round_trip(ctx, e, bits, noise, sizeof noise);
         size_t of_prose = round_trip(ctx, e, bits, (const uint8_t *)prose, sizeof prose - 1);
         round_trip(ctx, e, bits, runs, sizeof runs);
-        assert_true(of_prose < (sizeof prose - 1) / 2);
+        assert_true(of_prose < (bits < 64 ? sizeof prose - 1 : (sizeof prose - 1) / 2));
         assert_true(of_noise >= sizeof noise);
         equal_info_free(e);
     }
@@ -94,13 +94,13 @@ static void pairs_merge_what_is_frequent(void **state) {
     pith_ctx *ctx = pith_ctx_new(NULL);
     token_list ids = {0};
     uint32_t n_vocab;
-    /* ab 3, then (ab)c 2 */
+    /* ab 3; then c(ab) and (ab)c 2 each, the former is lower */
     assert_int_equal(pairs_encode(ctx, (const uint8_t *)"abcabcab", 8, 10, (const uint8_t *)"cabcb", 5, &ids, &n_vocab),
                      PITH_OK);
     assert_int_equal(n_vocab, 258);
     assert_int_equal(ids.n, 3);
-    assert_int_equal(ids.id[0], 'c');
-    assert_int_equal(ids.id[1], 257);
+    assert_int_equal(ids.id[0], 257);
+    assert_int_equal(ids.id[1], 'c');
     assert_int_equal(ids.id[2], 'b');
     ids.n = 0;
     assert_int_equal(pairs_encode(ctx, NULL, 0, 10, (const uint8_t *)"aa", 2, &ids, &n_vocab), PITH_OK);

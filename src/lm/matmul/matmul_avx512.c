@@ -1,0 +1,113 @@
+/* AVX-512 kernels (with VNNI, which matmul_for asks the processor for): 16 rows at once. */
+#include "lm/matmul/avx512.h"
+
+#define MATMUL_HALF(p) _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(load16(p))))
+
+#define LANES 16
+#define TILE_TOKENS 8
+#define TILE_TARGET VNNI_TARGET
+typedef __m512i vi;
+typedef __m512 vf;
+typedef __m512i weights;
+#define VI_SET1(n) _mm512_set1_epi32(n)
+#define VI_LOAD(p) _mm512_load_si512(p)
+#define VI_ADD _mm512_add_epi32
+#define VI_MUL _mm512_mullo_epi32
+#define VI_CVT _mm512_cvtepi32_ps
+#define VF_ZERO _mm512_setzero_ps()
+#define VF_SET1(f) _mm512_set1_ps(f)
+#define VF_LOAD(p) _mm512_load_ps(p)
+#define VF_ADD _mm512_add_ps
+#define VF_SUB _mm512_sub_ps
+#define VF_MUL _mm512_mul_ps
+#define VF_LOAD_ROWS(p, n) _mm512_maskz_loadu_ps(FIRST16(n), p)
+#define VF_STORE_ROWS(p, v, n) _mm512_mask_storeu_ps(p, FIRST16(n), v)
+#define DOT_START(zero, wide) ((void)(wide), _mm512_set1_epi32(zero))
+#define WEIGHTS(p, wide) _mm512_load_si512(p)
+#define DOT(s, w, x, wide) _mm512_dpbusd_epi32(s, w, _mm512_set1_epi32(int_at(x)))
+#define DOT16(s, w, x) _mm512_dpwssd_epi32(s, w, _mm512_set1_epi32(int_at(x)))
+#define INTERLEAVE(to, from) interleave16(to, from)
+
+/* to[k][r] = dword k of row r, for 64 dwords of 16 rows. */
+static void interleave16(uint32_t (*to)[16], uint8_t (*from)[256]) {
+    for (int part = 0; part < 4; part++) {
+        __m512i v[16];
+        for (int r = 0; r < 16; r++) v[r] = _mm512_load_si512(from[r] + 64 * part);
+        transpose16(v);
+        for (int k = 0; k < 16; k++) _mm512_store_si512(to[16 * part + k], v[k]);
+    }
+}
+
+#include "lm/matmul/round.h"
+#include "lm/matmul/tile.h"
+
+/* The kernel for few tokens of a type, and up to how many it beats unpacking tiles. */
+typedef struct few_kernel {
+    tensor_type type;
+    matmul_order order;
+    size_t max_tokens;
+    matmul_rows_fn *rows;
+} few_kernel;
+
+static const few_kernel few_kernels[] = {
+    {TENSOR_Q8_0, MATMUL_IN_ORDER, 23, matmul_rows_q8_0},
+    {TENSOR_Q4_0, MATMUL_NIBBLES16, 23, matmul_rows_q4_0},
+    {TENSOR_Q4_1, MATMUL_NIBBLES16, 23, matmul_rows_q4_1},
+    {TENSOR_Q5_0, MATMUL_NIBBLES16, 23, matmul_rows_q5_0},
+    {TENSOR_Q5_1, MATMUL_NIBBLES16, 23, matmul_rows_q5_1},
+    {TENSOR_IQ4_NL, MATMUL_NIBBLES16, 23, matmul_rows_iq4_nl},
+    {TENSOR_MXFP4, MATMUL_NIBBLES16, 23, matmul_rows_mxfp4},
+    {TENSOR_Q2_K, MATMUL_PLANES, 15, matmul_rows_q2_k},
+    {TENSOR_Q3_K, MATMUL_PLANES, 15, matmul_rows_q3_k},
+    {TENSOR_Q4_K, MATMUL_NIBBLES32, 15, matmul_rows_q4_k},
+    {TENSOR_Q5_K, MATMUL_NIBBLES32, 15, matmul_rows_q5_k},
+    {TENSOR_Q6_K, MATMUL_IN_ORDER, 15, matmul_rows_q6_k},
+    {TENSOR_IQ4_XS, MATMUL_NIBBLES16, 15, matmul_rows_iq4_xs},
+    {TENSOR_TQ2_0, MATMUL_PLANES, 15, matmul_rows_tq2_0},
+    {TENSOR_IQ2_XXS, MATMUL_IN_ORDER, 23, matmul_rows_iq2_xxs},
+    {TENSOR_IQ2_XS, MATMUL_IN_ORDER, 23, matmul_rows_iq2_xs},
+    {TENSOR_IQ2_S, MATMUL_IN_ORDER, 23, matmul_rows_iq2_s},
+    {TENSOR_IQ3_XXS, MATMUL_IN_ORDER, 23, matmul_rows_iq3_xxs},
+    {TENSOR_IQ3_S, MATMUL_IN_ORDER, 23, matmul_rows_iq3_s},
+    {TENSOR_IQ1_S, MATMUL_IN_ORDER, 23, matmul_rows_iq1_s},
+};
+
+static const few_kernel *few(const lm_activations *a) {
+    for (size_t i = 0; i < PITH_COUNT(few_kernels); i++)
+        if (few_kernels[i].type == a->form->type && a->n_tokens <= few_kernels[i].max_tokens) return &few_kernels[i];
+    return NULL;
+}
+
+static void arrange(lm_activations *a, matmul_order order) {
+    /* Where each 16 of 256 go. */
+    static const uint8_t to[4][16] = {
+        [MATMUL_NIBBLES16] = {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15},
+        [MATMUL_NIBBLES32] = {0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15},
+        [MATMUL_PLANES] = {0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15},
+    };
+    if (order == MATMUL_IN_ORDER) return;
+    for (size_t i = 0; i < a->n_tokens * a->q_stride; i += 256) {
+        int8_t part[256];
+        memcpy(part, a->q + i, sizeof part);
+        for (size_t j = 0; j < 16; j++) memcpy(a->q + i + to[order][j] * 16, part + j * 16, 16);
+    }
+}
+
+static void avx512_round(lm_activations *a) {
+    const few_kernel *kernel = few(a);
+    round_form(a, kernel || a->n_tokens < 4 ? 1 : MATMUL_TOKEN_TILE);
+    if (kernel) arrange(a, kernel->order);
+}
+
+static void avx512_rows(const lm_matrix *w, const lm_activations *a, float *y, size_t y_stride, size_t row0,
+                        size_t row1) {
+    const few_kernel *kernel = few(a);
+    if (!a->form->elements)
+        matmul_floats_avx512(w, a, y, y_stride, row0, row1);
+    else if (kernel)
+        kernel->rows(w, a, y, y_stride, row0, row1);
+    else
+        tile_rows(w, a, y, y_stride, row0, row1);
+}
+
+const matmul_ops matmul_avx512 = {avx512_round, avx512_rows};
