@@ -183,6 +183,7 @@ pith_status bwt_coder_encode(pith_ctx *ctx, const uint8_t *symbols, size_t n, ui
     }
     *out_n = rc_enc_finish(&c.enc);
     pith_free(ctx, m);
+    stop = stop || pith_step(ctx, n % STEP);
     return stop ? pith_fail(ctx, PITH_E_CANCELLED, "cancelled") : PITH_OK;
 }
 
@@ -198,6 +199,7 @@ pith_status bwt_coder_decode(pith_ctx *ctx, const uint8_t *src, size_t n, uint8_
         if (i % STEP == STEP - 1) stop = pith_step(ctx, STEP);
     }
     pith_free(ctx, m);
+    stop = stop || pith_step(ctx, symbols_n % STEP);
     if (stop) return pith_fail(ctx, PITH_E_CANCELLED, "cancelled");
     if (!rc_dec_ok(&c.dec)) return pith_fail(ctx, PITH_E_FORMAT, "bytes left over behind the symbols of a BWT block");
     return PITH_OK;

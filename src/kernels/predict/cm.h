@@ -21,7 +21,7 @@
 #define CM_N_MATCH 2
 #define CM_N_APM 4
 #define CM_MAP_SIZE 1024 /* (count << 6 | probability >> 6) of a cell */
-#define CM_POLL 4096     /* bytes between looks whether to go on */
+#define CM_POLL 4096     /* bytes between reports of progress, which say whether to go on */
 
 typedef struct cm_match {
     uint32_t at, length;   /* where the bytes to come are expected to stand; 0: no match */

@@ -290,7 +290,7 @@ static void CM_FN(cm_start)(cm *m) {
 
 static void CM_FN(cm_encode)(cm *m, rc_enc *e, const uint8_t *src, size_t n) {
     for (size_t i = 0; i < n && !e->full; i++) {
-        if (i % CM_POLL == 0 && pith_cancelled(m->base.ctx)) return;
+        if (i % CM_POLL == 0 && pith_step(m->base.ctx, i ? CM_POLL : 0)) return;
         for (int b = 7; b >= 0; b--) {
             unsigned bit = src[i] >> b & 1;
             rc_enc_bit(e, CM_FN(cm_p)(m), bit);
@@ -301,7 +301,7 @@ static void CM_FN(cm_encode)(cm *m, rc_enc *e, const uint8_t *src, size_t n) {
 
 static void CM_FN(cm_decode)(cm *m, rc_dec *d, uint8_t *dst, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        if (i % CM_POLL == 0 && pith_cancelled(m->base.ctx)) return;
+        if (i % CM_POLL == 0 && pith_step(m->base.ctx, i ? CM_POLL : 0)) return;
         unsigned c = 1;
         while (c < 256) {
             unsigned bit = rc_dec_bit(d, CM_FN(cm_p)(m));

@@ -58,7 +58,8 @@ uint64_t suffix_tree_memory(unsigned depth, size_t capacity) {
 pith_status suffix_tree_new(pith_ctx *ctx, unsigned depth, size_t capacity, suffix_tree **out) {
     *out = NULL;
     if (!suffix_tree_memory(depth, capacity))
-        return pith_fail(ctx, PITH_E_ARGUMENT, "a suffix tree has depth 1 to %d and holds 2 * depth to 2^28 tokens", DEPTH_MOST);
+        return pith_fail(ctx, PITH_E_ARGUMENT, "a suffix tree has depth 1 to %d and holds 2 * depth to 2^28 tokens",
+                         DEPTH_MOST);
     suffix_tree *t = pith_zalloc(ctx, sizeof *t);
     if (!t) return pith_alloc_status(ctx);
     t->depth = depth;

@@ -216,6 +216,12 @@ static pith_status know_tokens(lm_coder *c) {
     return PITH_OK;
 }
 
+static size_t item_bytes(const lm_coder *c, uint32_t item) {
+    size_t n = 1;
+    if (!(item & ITEM_BYTE)) tokenizer_piece(lm_tokenizer(c->model), item, false, &n);
+    return n;
+}
+
 pith_status lm_coder_encode(lm_coder *c, const uint8_t *src, size_t n, uint8_t *dst, size_t cap, size_t *out_n) {
     *out_n = SIZE_MAX;
     pith_status status = walk_start(c);
@@ -226,7 +232,7 @@ pith_status lm_coder_encode(lm_coder *c, const uint8_t *src, size_t n, uint8_t *
     for (size_t k = 0; k < c->items.n && !status; k++) {
         uint32_t item = c->items.id[k];
         bool is_byte = item & ITEM_BYTE;
-        if (pith_cancelled(c->ctx)) return PITH_E_CANCELLED;
+        if (pith_step(c->ctx, item_bytes(c, item))) return pith_fail(c->ctx, PITH_E_CANCELLED, "cancelled");
         decide(c, AIM_ENCODE, &c->esc->flag, FLAG_RATE, is_byte, NULL);
         if (is_byte) {
             escaped(c, AIM_ENCODE, (uint8_t)item, NULL);
@@ -242,8 +248,9 @@ pith_status lm_coder_encode(lm_coder *c, const uint8_t *src, size_t n, uint8_t *
 pith_status lm_coder_decode(lm_coder *c, const uint8_t *src, size_t n, uint8_t *dst, size_t raw_n) {
     pith_status status = walk_start(c);
     pmf_coder_decode(c->pmf, src, n);
-    for (size_t at = 0; at < raw_n && !status;) {
-        if (pith_cancelled(c->ctx)) return PITH_E_CANCELLED;
+    for (size_t at = 0, told = 0; at < raw_n && !status;) {
+        if (pith_step(c->ctx, at - told)) return pith_fail(c->ctx, PITH_E_CANCELLED, "cancelled");
+        told = at;
         if (decide(c, AIM_DECODE, &c->esc->flag, FLAG_RATE, 0, NULL)) {
             dst[at++] = escaped(c, AIM_DECODE, 0, NULL);
             continue;
@@ -286,7 +293,7 @@ pith_status lm_coder_length(lm_coder *c, const uint8_t *prior, size_t prior_n, c
         uint32_t id = c->items.id[k];
         bool is_byte = id & ITEM_BYTE;
         lm_item item = {.token = is_byte ? TOKEN_NONE : id, .offset = at, .n = 1};
-        if (pith_cancelled(c->ctx)) return PITH_E_CANCELLED;
+        if (pith_step(c->ctx, item_bytes(c, id))) return pith_fail(c->ctx, PITH_E_CANCELLED, "cancelled");
         decide(c, AIM_MEASURE, &c->esc->flag, FLAG_RATE, is_byte, &item.bits);
         if (is_byte) {
             escaped(c, AIM_MEASURE, (uint8_t)id, &item.bits);
