@@ -25,7 +25,49 @@ _pith_bench() {
         if [[ $cur == -* ]]; then
             _pith_words "--levels --recipe --peers --runs --time-limit --threads --memory --json --plot --force --quiet --help"
         elif [[ $COMP_CWORD -eq 2 ]]; then
-            _pith_words "file"
+            _pith_words "file flips runtime"
+        else
+            _pith_files
+        fi
+        ;;
+    esac
+}
+
+_pith_model() {
+    case $prev in
+    --type) _pith_words "f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_K q3_K q4_K q5_K q6_K iq4_nl iq4_xs tq1_0 tq2_0 mxfp4" ;;
+    --to) _pith_words "gguf safetensors npy" ;;
+    --threads | --memory | --tensor) ;;
+    --tokenizer) _pith_files ;;
+    *)
+        if [[ $cur == -* ]]; then
+            _pith_words "--tensors --json --type --to --tensor --tokenizer --force --threads --memory --quiet --help"
+        elif [[ $COMP_CWORD -eq 2 ]]; then
+            _pith_words "info convert validate"
+        else
+            _pith_files
+        fi
+        ;;
+    esac
+}
+
+# Options of `pith lm VERB` and `pith measure`, from their own help.
+_pith_lm_options() {
+    _pith_words "$("${COMP_WORDS[0]}" "$@" --help 2> /dev/null | grep -o -- '--[a-z][a-z-]*' | sort -u)"
+}
+
+_pith_lm() {
+    case $prev in
+    --kind) _pith_words "single multikey multivalue tracking" ;;
+    --phrasing) _pith_words "special secret value ruler" ;;
+    --ctx | --threads | --memory | --chunks | --seed | --length | --depth | --count | --digits | --prompts | --text) ;;
+    *)
+        if [[ ${COMP_WORDS[1]} == measure ]]; then
+            if [[ $cur == -* ]]; then _pith_lm_options measure; else _pith_files && _pith_words "default"; fi
+        elif [[ $COMP_CWORD -eq 2 ]]; then
+            _pith_words "--help $("${COMP_WORDS[0]}" lm --help 2> /dev/null | awk '/^  [a-z]+ +[^ ]/ && $1 != "pith" { print $1 }')"
+        elif [[ $cur == -* ]]; then
+            _pith_lm_options lm "${COMP_WORDS[2]}"
         else
             _pith_files
         fi
@@ -47,6 +89,8 @@ _pith() {
     if [[ $COMP_CWORD -gt 1 ]]; then
         case ${COMP_WORDS[1]} in
         bench) _pith_bench && return ;;
+        model) _pith_model && return ;;
+        lm | measure) _pith_lm && return ;;
         stages | methods)
             _pith_words "--json --help"
             return
@@ -58,7 +102,7 @@ _pith() {
             return
             ;;
         help)
-            _pith_words "bench stages methods explain help"
+            _pith_words "bench model lm measure stages methods explain help"
             return
             ;;
         esac
@@ -83,7 +127,7 @@ _pith() {
         -*[dtl]*) archives=1 ;;
         esac
     done
-    [[ $COMP_CWORD -eq 1 ]] && _pith_words "bench stages methods explain help"
+    [[ $COMP_CWORD -eq 1 ]] && _pith_words "bench model lm measure stages methods explain help"
     if [[ $archives -eq 1 ]]; then _pith_archives; else _pith_files; fi
 }
 

@@ -27,12 +27,16 @@ int cmd_bench(int argc, char **argv);   /* pith bench file FILE... */
 int cmd_model(int argc, char **argv);   /* pith model info|convert|validate FILE */
 int cmd_lm(int argc, char **argv);      /* pith lm VERB: language models at work */
 int cmd_measure(int argc, char **argv); /* pith measure MODEL_A MODEL_B TEXT */
+int cmd_distance(int argc, char **argv); /* pith distance FILE FILE... */
+int cmd_rank(int argc, char **argv);    /* pith rank --query=TEXT FILE... */
+int cmd_select(int argc, char **argv);  /* pith select --target=FILE SOURCE... */
 int cmd_stages(int argc, char **argv);  /* pith stages [NAME] */
 int cmd_methods(int argc, char **argv); /* pith methods [--json] */
 int cmd_explain(int argc, char **argv); /* pith explain NAME */
 int cmd_help(int argc, char **argv);    /* pith help [VERB] */
 /* The text behind --help and `pith help`. */
-extern const char cli_file_help[], cli_bench_help[], cli_model_help[], cli_measure_help[];
+extern const char cli_file_help[], cli_bench_help[], cli_model_help[], cli_measure_help[],
+    cli_distance_help[], cli_rank_help[], cli_select_help[];
 
 /* ---- messages (say.c): one line on standard error, "pith: " before it ------ */
 

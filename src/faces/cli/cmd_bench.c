@@ -11,10 +11,15 @@
 #include <unistd.h>
 
 #include "faces/cli/bench.h"
+#include "faces/cli/bench_lm.h"
+#include "faces/cli/bench_predict.h"
 #include "pith/file.h"
 
 const char cli_bench_help[] =
     "Usage: pith bench file [OPTIONS] FILE|DIRECTORY...\n"
+    "       pith bench flips|runtime|speculate [OPTIONS]  (claims about language models; --help says more)\n"
+    "       pith bench few-shot|zip-fit|dated|equal-info|llmzip|lmic|lmcompress [OPTIONS]\n"
+    "                                  (claims about code length)\n"
     "\n"
     "Compresses and restores each file with every level of pith and every installed peer\n"
     "(gzip, bzip2, xz, zstd, brotli, bzip3, 7z PPMd, zpaq), compares the bytes, and prints\n"
@@ -453,6 +458,11 @@ static int prepare(bench *b, const bench_options *o) {
 }
 
 int cmd_bench(int argc, char **argv) {
+    int done;
+    if (bench_predict_run(argc - 1, argv + 1, &done)) return done;
+    if (argc > 1 && strcmp(argv[1], "flips") == 0) return bench_flips(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "runtime") == 0) return bench_runtime(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "speculate") == 0) return bench_speculate(argc - 1, argv + 1);
     /* The settings named in the table are the ones that count. */
     static const char *const presets[] = {"GZIP",   "BZIP2",       "BZIP",          "XZ_DEFAULTS",
                                           "XZ_OPT", "ZSTD_CLEVEL", "ZSTD_NBTHREADS"};

@@ -19,6 +19,12 @@ static const struct verb {
     const char *name;
     int (*run)(int argc, char **argv);
 } verbs[] = {{"bench", cmd_bench},
+             {"model", cmd_model},
+             {"lm", cmd_lm},
+             {"measure", cmd_measure},
+             {"distance", cmd_distance},
+             {"rank", cmd_rank},
+             {"select", cmd_select},
              {"stages", cmd_stages},
              {"methods", cmd_methods},
              {"explain", cmd_explain},
@@ -33,7 +39,9 @@ int cmd_help(int argc, char **argv) {
             char *args[] = {argv[1], help, NULL};
             return verbs[i].run(2, args);
         }
-    return cli_error("help: no subcommand '%s'; there are bench, stages, methods, explain, help", argv[1]);
+    return cli_error("help: no subcommand '%s'; there are bench, model, lm, measure, distance, rank, "
+                     "select, stages, methods, explain, help",
+                     argv[1]);
 }
 
 int main(int argc, char **argv) {

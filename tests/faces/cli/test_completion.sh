@@ -34,7 +34,7 @@ END
     [ "$(offers pith -d a)" = "a.pith " ] || fail "-d offers $(offers pith -d a)"
     [ "$(offers pith a)" = "a.pith a.txt " ] || fail "files: $(offers pith a)"
     [ "$(offers pith be)" = "bench " ] || fail "verbs: $(offers pith be)"
-    [ "$(offers pith bench f)" = "file " ] || fail "bench: $(offers pith bench f)"
+    [ "$(offers pith bench f)" = "file flips " ] || fail "bench: $(offers pith bench f)"
     [ "$(offers pith bench file --peers = bzi)" = "bzip2 bzip3 " ] || fail "peers: $(offers pith bench file --peers = bzi)"
     for flag in $(offers pith --); do
         case $flag in

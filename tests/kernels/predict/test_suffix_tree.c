@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include "kernels/predict/predict.h"
@@ -25,7 +26,8 @@ static uint32_t count_by_hand(const oracle *o, const uint32_t *tokens, size_t n)
 }
 
 /* The way on from `tokens`: at each step the token with the highest count, the latest among equals. */
-static void follow_by_hand(const oracle *o, const uint32_t *tokens, size_t n, size_t limit, double least, suffix_draft *d) {
+static void follow_by_hand(const oracle *o, const uint32_t *tokens, size_t n, size_t limit, double least,
+                           suffix_draft *d) {
     uint32_t path[512];
     memcpy(path, tokens, n * sizeof *tokens);
     double p = 1;
@@ -55,7 +57,8 @@ static void follow_by_hand(const oracle *o, const uint32_t *tokens, size_t n, si
     }
 }
 
-static void draft_by_hand(const oracle *o, const uint32_t *context, size_t n, const suffix_rule *rule, suffix_draft *best) {
+static void draft_by_hand(const oracle *o, const uint32_t *context, size_t n, const suffix_rule *rule,
+                          suffix_draft *best) {
     memset(best, 0, sizeof *best);
     for (size_t m = PITH_MIN(n, o->depth); m > 0; m--) {
         const uint32_t *tokens = context + n - m;
@@ -95,7 +98,8 @@ static void add(suffix_tree *t, oracle *o, uint32_t token, size_t capacity) {
     assert_int_equal(suffix_tree_tokens(t), o->n - o->first);
 }
 
-static void try_stream(unsigned depth, size_t capacity, uint32_t n_symbols, size_t length, uint32_t seed, unsigned repeats) {
+static void try_stream(unsigned depth, size_t capacity, uint32_t n_symbols, size_t length, uint32_t seed,
+                       unsigned repeats) {
     static oracle o;
     memset(&o, 0, sizeof o);
     o.depth = depth;
@@ -143,7 +147,8 @@ static void try_stream(unsigned depth, size_t capacity, uint32_t n_symbols, size
             uint32_t other[300];
             size_t n = 1 + random_below(2 * depth);
             size_t from = random_below((uint32_t)o.n);
-            for (size_t j = 0; j < n; j++) other[j] = from + j < o.n && o.token[from + j] != END ? o.token[from + j] : 0;
+            for (size_t j = 0; j < n; j++)
+                other[j] = from + j < o.n && o.token[from + j] != END ? o.token[from + j] : 0;
             draft_by_hand(&o, other, n, &rule, &want);
             suffix_tree_draft(t, other, n, &rule, &got);
             expect_draft(&got, &want);

@@ -99,7 +99,8 @@ static void drafts_change_nothing(void **state) {
     sampling how[3] = {sampling_defaults(), sampling_defaults(), sampling_defaults()};
     how[0].temperature = 0;
     how[1].seed = 77;
-    how[2] = (sampling){.temperature = 1, .top_p = 1, .typical = 1, .repeat_penalty = 1.1f, .penalty_window = 64, .seed = 3};
+    how[2] =
+        (sampling){.temperature = 1, .top_p = 1, .typical = 1, .repeat_penalty = 1.1f, .penalty_window = 64, .seed = 3};
     for (size_t i = slow ? 3 : 0; i < PITH_COUNT(texts); i++)
         for (size_t k = i % 2; k < PITH_COUNT(how); k += i % 2 + 1) {
             lm_cache_type cache = i % 2 ? LM_CACHE_F32 : LM_CACHE_F16;
@@ -125,8 +126,13 @@ static void a_draft_model_that_is_the_model_is_always_right(void **state) {
     sampling how = sampling_defaults();
     how.seed = 123;
     token_list prompt = tokens("The history of the printing press"), got = {0};
-    generate_options o = {.how = how, .max_tokens = 61, .ignore_end = true, .draft = DRAFT_MODEL, .draft_model = mini,
-                          .max_draft = 4, .draft_min_p = 1e-9f};
+    generate_options o = {.how = how,
+                          .max_tokens = 61,
+                          .ignore_end = true,
+                          .draft = DRAFT_MODEL,
+                          .draft_model = mini,
+                          .max_draft = 4,
+                          .draft_min_p = 1e-9f};
     generator *g;
     generate_stats s;
     ok(generator_new(ctx, mini, &o, &g));
@@ -145,26 +151,27 @@ static void built_in_model_writes_as_in_llama_cpp(void **state) {
         const char *prompt;
         uint32_t ids[32];
     } known[] = {
-        {"Once upon a time",
-         {4020, 268, 13, 259, 328, 926, 453, 295, 268, 272, 502, 4020, 268, 272, 502, 295, 268, 272, 502,
-          4020, 268, 13, 259, 328, 926, 453, 295, 268, 272, 502, 4020, 268}},
+        {"Once upon a time", {4020, 268, 13,  259,  328, 926, 453, 295, 268, 272, 502, 4020, 268, 272, 502,  295,
+                              268,  272, 502, 4020, 268, 13,  259, 328, 926, 453, 295, 268,  272, 502, 4020, 268}},
         {"The capital of France is",
-         {268, 347, 942, 347, 4012, 414, 4012, 4037, 295, 268, 347, 4012, 414, 4012, 4037, 295, 268, 347,
-          4012, 414, 4012, 4037, 295, 268, 347, 4012, 414, 4012, 4037, 295, 268, 347}},
+         {268, 347, 942,  347, 4012, 414,  4012, 4037, 295, 268,  347, 4012, 414,  4012, 4037, 295,
+          268, 347, 4012, 414, 4012, 4037, 295,  268,  347, 4012, 414, 4012, 4037, 295,  268,  347}},
         {"To install the package, run",
-         {268, 1449, 4020, 302, 268, 1449, 4015, 13, 13, 600, 1449, 306, 268, 1449, 4015, 13, 13, 600, 1449,
-          306, 268, 1449, 4015, 13, 13, 600, 1449, 306, 268, 1449, 4015, 13}},
+         {268, 1449, 4020, 302, 268, 1449, 4015, 13, 13, 600, 1449, 306, 268, 1449, 4015, 13,
+          13,  600,  1449, 306, 268, 1449, 4015, 13, 13, 600, 1449, 306, 268, 1449, 4015, 13}},
         {"Alice was beginning to get very tired of sitting by her sister on the bank,",
-         {302, 268, 289, 3781, 295, 268, 289, 3781, 295, 268, 289, 3781, 295, 268, 289, 3781, 295, 268, 289,
-          3781, 295, 268, 289, 3781, 295, 268, 289, 3781, 295, 268, 289, 3781}},
-        {"The special number for river is 48213. The sky is blue. What is the special number for river? The special number for river is",
-         {3998, 4057, 4071, 4042, 4034, 4050, 4015, 13, 371, 1866, 827, 324, 400, 975, 306, 3998, 4057, 4071,
-          4042, 4034, 4050, 4015, 13, 371, 1866, 827, 324, 400, 975, 306, 3998, 4057}},
+         {302, 268, 289, 3781, 295, 268, 289, 3781, 295, 268, 289, 3781, 295, 268, 289, 3781,
+          295, 268, 289, 3781, 295, 268, 289, 3781, 295, 268, 289, 3781, 295, 268, 289, 3781}},
+        {"The special number for river is 48213. The sky is blue. What is the special number for river? "
+         "The special number for river is",
+         {3998, 4057, 4071, 4042, 4034, 4050, 4015, 13,  371,  1866, 827, 324, 400, 975, 306,  3998,
+          4057, 4071, 4042, 4034, 4050, 4015, 13,   371, 1866, 827,  324, 400, 975, 306, 3998, 4057}},
     };
     for (size_t i = slow ? 4 : 0; i < PITH_COUNT(known); i++) {
         token_list prompt = tokens(known[i].prompt), want = {0};
         ok(token_list_append(ctx, &want, known[i].ids, 32));
-        generate_options o = {.how = sampling_defaults(), .max_tokens = 32, .cache = LM_CACHE_F16, .draft = DRAFT_SUFFIX};
+        generate_options o = {
+            .how = sampling_defaults(), .max_tokens = 32, .cache = LM_CACHE_F16, .draft = DRAFT_SUFFIX};
         o.how.temperature = 0;
         expect_run(mini, o, &prompt, &want);
         token_list_free(ctx, &prompt);
@@ -359,6 +366,66 @@ static void failures_leave_it_usable(void **state) {
     token_list_free(ctx, &again);
 }
 
+/* ---- no memory ---- */
+
+typedef struct scarce {
+    size_t left; /* allocations that succeed */
+    size_t held;
+} scarce;
+
+static void *scarce_alloc(void *opaque, size_t size) {
+    scarce *s = opaque;
+    if (s->left == 0) return NULL;
+    s->left--;
+    void *p = malloc(size);
+    s->held += p != NULL;
+    return p;
+}
+
+static void scarce_free(void *opaque, void *p) {
+    scarce *s = opaque;
+    s->held -= p != NULL;
+    free(p);
+}
+
+static void every_allocation_may_fail(void **state) {
+    (void)state;
+    static const uint32_t prompt[] = {1, 100, 200, 300, 100, 200, 300, 100, 200};
+    const uint32_t end_token = 5;
+    for (unsigned draft = DRAFT_SUFFIX; draft <= DRAFT_MODEL; draft++) {
+        pith_status status = PITH_E_MEMORY;
+        for (size_t n = 1; status; n++) {
+            assert_true(n < 400);
+            scarce s = {n, 0};
+            const pith_allocator allocator = {scarce_alloc, scarce_free, &s};
+            pith_ctx *poor = pith_ctx_new(&allocator);
+            if (!poor) continue;
+            generator *g;
+            generate_stats stats;
+            token_list out = {0};
+            generate_options o = {.how = sampling_defaults(),
+                                  .max_tokens = 6,
+                                  .n_ctx = 20,
+                                  .n_threads = 1,
+                                  .max_draft = 4,
+                                  .draft = (draft_kind)draft,
+                                  .draft_model = mini,
+                                  .past_tokens = 200,
+                                  .ignore_end = true,
+                                  .stop_tokens = &end_token,
+                                  .n_stop_tokens = 1};
+            status = generator_new(poor, mini, &o, &g);
+            if (!status) status = generator_run(g, prompt, PITH_COUNT(prompt), &out, &stats);
+            if (status) assert_int_equal(status, PITH_E_MEMORY);
+            generator_free(g);
+            token_list_free(poor, &out);
+            assert_int_equal(pith_memory_used(poor), 0);
+            pith_ctx_free(poor);
+            assert_int_equal(s.held, 0);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(drafts_change_nothing),
@@ -368,6 +435,7 @@ int main(void) {
         cmocka_unit_test(another_vocabulary_is_refused),
         cmocka_unit_test(texts_end_where_they_should),
         cmocka_unit_test(failures_leave_it_usable),
+        cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -172,7 +172,8 @@ static void penalties_and_biases(void **state) {
     sampler *s = make(h);
     for (size_t i = 0; i < VOCAB; i++) logits[i] = -30;
     logits[1] = 4, logits[2] = -1, logits[3] = 3, logits[5] = 0, logits[9] = 9, logits[7] = 2;
-    const uint32_t history[] = {7, 1, 2, 1, 5, 1000000}; /* 7 and the first 1 are out of the window, 1000000 is no token */
+    const uint32_t history[] = {7, 1, 2,
+                                1, 5, 1000000}; /* 7 and the first 1 are out of the window, 1000000 is no token */
     size_t n;
     const choice *c = sampler_choices(s, logits, history, 6, &n);
     double p[VOCAB] = {0};

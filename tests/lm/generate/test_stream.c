@@ -32,7 +32,11 @@ typedef struct sink {
 static bool is_utf8(const uint8_t *p, size_t n) {
     for (size_t i = 0; i < n;) {
         uint32_t c = p[i];
-        size_t more = c < 0x80 ? 0 : c >= 0xC2 && c < 0xE0 ? 1 : c >= 0xE0 && c < 0xF0 ? 2 : c >= 0xF0 && c < 0xF5 ? 3 : 9;
+        size_t more = c < 0x80                ? 0
+                      : c >= 0xC2 && c < 0xE0 ? 1
+                      : c >= 0xE0 && c < 0xF0 ? 2
+                      : c >= 0xF0 && c < 0xF5 ? 3
+                                              : 9;
         if (more == 9 || i + more >= n) return false;
         c &= more == 0 ? 0x7F : more == 1 ? 0x1F : more == 2 ? 0x0F : 0x07;
         for (size_t k = 1; k <= more; k++) {
@@ -76,12 +80,13 @@ static size_t feed(text_stream *t, const char *text, size_t size, size_t most, u
     return stop;
 }
 
-#define STRING(text) {text, sizeof text - 1}
+#define STRING(text)                                                                                                   \
+    { text, sizeof text - 1 }
 
 static void stops_are_found_whatever_the_pieces(void **state) {
     (void)state;
-    static const byte_string stops[] = {STRING("aab"), STRING(""), STRING("\n\n"), STRING("xyz\n"), STRING("\xE2\x82\xAC!"),
-                                        STRING("yz\n")};
+    static const byte_string stops[] = {STRING("aab"),           STRING(""),    STRING("\n\n"), STRING("xyz\n"),
+                                        STRING("\xE2\x82\xAC!"), STRING("yz\n")};
     static const struct {
         const char *in, *out;
         size_t stop;
@@ -117,7 +122,8 @@ static void no_more_is_held_back_than_must_be(void **state) {
     static const struct {
         const char *in;
         size_t out;
-    } steps[] = {{"The E", 4}, {"N", 4}, {"D", 4}, {"E", 7}, {"n", 9}, {"\xC3", 9}, {"\xA9", 11}, {"\xF0\x9F", 11}, {"\x98", 11}, {"\x80", 15}};
+    } steps[] = {{"The E", 4}, {"N", 4},     {"D", 4},         {"E", 7},     {"n", 9},
+                 {"\xC3", 9},  {"\xA9", 11}, {"\xF0\x9F", 11}, {"\x98", 11}, {"\x80", 15}};
     for (size_t i = 0; i < PITH_COUNT(steps); i++) {
         assert_int_equal(text_stream_put(t, steps[i].in, strlen(steps[i].in), &stop), PITH_OK);
         assert_int_equal(stop, SIZE_MAX);
@@ -136,9 +142,17 @@ static void no_more_is_held_back_than_must_be(void **state) {
 static void what_is_no_utf8(void **state) {
     (void)state;
     /* Unicode 15, table 3-8: one U+FFFD for each longest beginning of a sequence */
-    static const char in[] = "a\xF1\x80\x80\xE1\x80\xC2" "b\x80" "c\x80\xBF" "d\xED\xA0\x80\xF5\xC0\xAF\xE0\x9F\xF4\x90z";
-    static const char want[] = "a\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD" "b\xEF\xBF\xBD" "c\xEF\xBF\xBD\xEF\xBF\xBD" "d"
-                               "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD" "z";
+    static const char in[] = "a\xF1\x80\x80\xE1\x80\xC2"
+                             "b\x80"
+                             "c\x80\xBF"
+                             "d\xED\xA0\x80\xF5\xC0\xAF\xE0\x9F\xF4\x90z";
+    static const char want[] = "a\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"
+                               "b\xEF\xBF\xBD"
+                               "c\xEF\xBF\xBD\xEF\xBF\xBD"
+                               "d"
+                               "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"
+                               "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"
+                               "z";
     for (uint32_t seed = 0; seed < 60; seed++) {
         sink out;
         text_stream *t = stream(NULL, 0, false, &out);

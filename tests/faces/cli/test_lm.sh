@@ -1,0 +1,116 @@
+#!/bin/sh
+# pith lm and pith measure: every verb with no model named, files whole or not there, wrong usage.
+. "$(dirname "$0")/lib.sh"
+make_text a 60
+
+status 0 "$pith" lm --help
+for verb in info tokenize detokenize perplexity surprise needle cloze time; do
+    grep -q "^  $verb " out || fail "$verb is not listed"
+done
+for verb in info tokenize detokenize perplexity surprise needle cloze time; do
+    "$pith" lm $verb --help > help 2> err || fail "$verb --help"
+    grep -q "^Usage: pith lm $verb" help || fail "usage of $verb"
+done
+status 0 "$pith" help measure
+prints '^Usage: pith measure'
+status 1 "$pith" lm
+says 'which verb'
+status 1 "$pith" lm nonsense
+says "no verb 'nonsense'"
+status 1 "$pith" lm info --nonsense
+status 1 "$pith" lm info --model=missing
+says 'missing'
+status 1 "$pith" lm info --ctx=0
+status 1 "$pith" lm info a b
+status 1 "$pith" lm perplexity -M100 a
+
+# What a model is.
+status 0 "$pith" lm info
+prints '^architecture .*llama'
+prints '^vocabulary .*4096'
+status 0 "$pith" lm info --json
+prints '"kind": "spm"'
+
+# Text to ids and back.
+status 0 "$pith" lm tokenize --text 'Hello, world 42'
+cp out ids
+status 0 "$pith" lm detokenize ids
+[ "$(cat out)" = 'Hello, world 42' ] || fail "detokenize gave $(cat out)"
+"$pith" lm tokenize a | "$pith" lm detokenize > back || fail "a pipe of tokens"
+same a back
+status 0 "$pith" lm tokenize --pieces --text 'tab	x'
+prints 'x09'
+status 0 "$pith" lm tokenize --json --text 'x'
+prints '"ids":\['
+echo "1 99999" > bad
+status 1 "$pith" lm detokenize bad
+says 'token 99999'
+echo "1 x" > bad
+status 1 "$pith" lm detokenize bad
+says 'byte 2'
+
+# Perplexity, the base file, comparison.
+status 0 "$pith" lm perplexity --ctx=64 --chunks=3 --save-base=base a
+prints '^perplexity '
+silent
+status 1 "$pith" lm perplexity --ctx=64 --chunks=3 --save-base=base a
+says 'already exists'
+status 0 "$pith" lm perplexity --ctx=64 --chunks=3 --save-base=base2 -T1 a
+same base base2
+status 0 "$pith" lm perplexity --ctx=64 a
+prints '^bits per byte'
+status 1 "$pith" lm perplexity --ctx=100000 a
+says 'give more text'
+status 1 "$pith" lm perplexity --save-base=no/base --ctx=64 a
+no_leftovers
+status 0 "$pith" measure --base=base default
+prints '^same likeliest token'
+status 0 "$pith" measure --ctx=64 --chunks=2 --json --save-base=base3 --cloze=4 default default a
+prints '"flips": 0.0'
+grep -q '"mean": 0.0' out || fail "a model differs from itself"
+exists base3
+status 1 "$pith" measure default default
+status 1 "$pith" measure --base=base --ctx=64 default
+status 1 "$pith" measure --base=a default
+says '_logits_'
+head -c 1000 base > cut
+status 1 "$pith" measure --base=cut default
+says 'too few'
+
+# Surprise.
+head -n 5 a > few
+status 0 "$pith" lm surprise few
+prints 'likeliest'
+prints 'bits per byte'
+status 0 "$pith" lm surprise --json few
+prints '"top":\['
+status 0 "$pith" lm surprise --html=page.html few
+grep -q '</html>' page.html || fail "no page"
+status 1 "$pith" lm surprise --html=page.html few
+says 'already exists'
+status 0 "$pith" lm surprise --html=page.html -f few
+
+# Tasks.
+status 0 "$pith" lm needle --length=128 -n 2 --show
+prints 'exact [0-2] of 2'
+status 0 "$pith" lm needle --length=128 -n 2 --json
+prints '"recall"'
+status 0 "$pith" lm needle --print --kind=tracking --length=200 -n 2
+[ "$(wc -l < out)" -eq 2 ] || fail "two prompts make two lines"
+cp out first
+status 0 "$pith" lm needle --print --kind=tracking --length=200 -n 2
+same first out
+status 1 "$pith" lm needle --kind=none
+status 1 "$pith" lm needle --length=20
+says 'take'
+status 0 "$pith" lm cloze --print -n 3 a
+cp out items
+status 0 "$pith" lm cloze --items=items
+prints ' of 3 right'
+status 0 "$pith" lm cloze --items=items --against=default
+prints '^flips 0.0 %'
+echo '{"question": "x"}' > bad
+status 1 "$pith" lm cloze --items=bad
+says 'line 1'
+no_leftovers
+finish
