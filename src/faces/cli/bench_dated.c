@@ -14,9 +14,8 @@ static const char dated_help[] =
     "predictor may look back within a month, what it has read before aside.\n\n"
     "      --months=N      months in all, from the first on (default 12)\n"
     "      --read=N        of which context mixing reads the first N (default 6)\n"
-    "      --bytes=N       of each month scored (default 12288)\n"
-    "      --model=FILE    the language model (default: the built-in pith-mini)\n" EXP_HELP
-    "\nExamples:\n"
+    "      --bytes=N       of each month scored (default 8192)\n"
+    "      --model=FILE    the language model (default: the built-in pith-mini)\n" EXP_HELP "\nExamples:\n"
     "  bench/dated-changelogs.sh dated 2020-01 2020-12 && pith bench dated dated\n"
     "  pith bench dated --months=36 --read=12 dated\n";
 
@@ -28,8 +27,8 @@ typedef struct dated {
 #define WINDOWS 3
 
 /* Bits of text[n] in pieces of `window` bytes, each for who knows the prior alone. */
-static pith_status in_pieces(experiment *e, const codelen_options *o, const distance_text *prior, const distance_text *text,
-                             size_t window, double *bits) {
+static pith_status in_pieces(experiment *e, const codelen_options *o, const distance_text *prior,
+                             const distance_text *text, size_t window, double *bits) {
     size_t n = (text->n + window - 1) / window;
     distance_text *piece = calloc(n, sizeof *piece);
     double *each = malloc(n * sizeof *each);
@@ -70,7 +69,8 @@ static int measure(experiment *e, const dated *d, const text_list *month, const 
     for (size_t w = 0; w < WINDOWS; w++) cm[w] = rate + w * n, lm[w] = rate + (WINDOWS + w) * n;
     codelen_options mix = {.kind = CODELEN_CM};
     char title[160], name[80];
-    snprintf(title, sizeof title, "bits per byte; context mixing has read the first %zu months (%zu bytes)", read, prior->n);
+    snprintf(title, sizeof title, "bits per byte; context mixing has read the first %zu months (%zu bytes)", read,
+             prior->n);
     exp_table(e, title, "month|cm 256 B.3|cm 1 KiB.3|cm 4 KiB.3|cm unread.3|lm 32.3|lm 128.3|lm 512.3");
     pith_status status = PITH_OK;
     for (size_t i = 0; i < n && !status; i++) {
@@ -92,19 +92,25 @@ static int measure(experiment *e, const dated *d, const text_list *month, const 
         if (!status) EXP_ROW(e, name, cm[0][i], cm[1][i], cm[2][i], plain[i], lm[0][i], lm[1][i], lm[2][i]);
     }
     if (!status) {
-        double before = mean(cm[2], 0, read), after = mean(cm[2], read, n), own = mean(plain, read, n) - mean(plain, 0, read);
+        double before = mean(cm[2], 0, read), after = mean(cm[2], read, n),
+               own = mean(plain, read, n) - mean(plain, 0, read);
         EXP_ROW(e, "mean of the months read", mean(cm[0], 0, read), mean(cm[1], 0, read), before, mean(plain, 0, read),
                 mean(lm[0], 0, read), mean(lm[1], 0, read), mean(lm[2], 0, read));
         EXP_ROW(e, "mean of the months after", mean(cm[0], read, n), mean(cm[1], read, n), after, mean(plain, read, n),
                 mean(lm[0], read, n), mean(lm[1], read, n), mean(lm[2], read, n));
-        exp_note(e, "after the end of reading the rate rises by %.4f bits per byte a month; without having read, the same "
-                 "months differ by %+.3f", slope(cm[2], read, n), own);
+        exp_note(e,
+                 "after the end of reading the rate rises by %.4f bits per byte a month; without having read, the same "
+                 "months differ by %+.3f",
+                 slope(cm[2], read, n), own);
         exp_claim(e, after > before && after - before > own,
-                  "the rate rises from %.3f to %.3f after the months read (%+.3f without having read them)", before, after, own);
+                  "the rate rises from %.3f to %.3f after the months read (%+.3f without having read them)", before,
+                  after, own);
         bool wider = mean(cm[0], 0, n) > mean(cm[1], 0, n) && mean(cm[1], 0, n) > mean(cm[2], 0, n) &&
                      mean(lm[0], 0, n) > mean(lm[1], 0, n) && mean(lm[1], 0, n) > mean(lm[2], 0, n);
-        exp_claim(e, wider, "a larger window lowers the rate: context mixing %.3f, %.3f, %.3f; language model %.3f, %.3f, %.3f",
-                  mean(cm[0], 0, n), mean(cm[1], 0, n), mean(cm[2], 0, n), mean(lm[0], 0, n), mean(lm[1], 0, n), mean(lm[2], 0, n));
+        exp_claim(e, wider,
+                  "a larger window lowers the rate: context mixing %.3f, %.3f, %.3f; language model %.3f, %.3f, %.3f",
+                  mean(cm[0], 0, n), mean(cm[1], 0, n), mean(cm[2], 0, n), mean(lm[0], 0, n), mean(lm[1], 0, n),
+                  mean(lm[2], 0, n));
     }
     free(rate);
     return status ? exp_failed(e) : CLI_OK;
@@ -140,7 +146,7 @@ static int dated_run(experiment *e, void *own) {
 }
 
 int bench_dated(int argc, char **argv) {
-    dated d = {.months = 12, .read = 6, .bytes = 12288};
+    dated d = {.months = 12, .read = 6, .bytes = 8192};
     const lm_option extra[] = {{"months", 0, LM_NUMBER, &d.months, 2, 1200},
                                {"read", 0, LM_NUMBER, &d.read, 1, 1200},
                                {"bytes", 0, LM_NUMBER, &d.bytes, 512, 1 << 28},

@@ -10,12 +10,11 @@ static const char equal_info_help[] =
     "Usage: pith bench equal-info [OPTIONS] [FILE]\n\n"
     "Cuts the arithmetic code of a text into windows of 16, 32 and 64 bits, model and coder starting anew in\n"
     "each, and restores it. Bytes of text for each token of 16 bits, beside merged byte pairs. Then two\n"
-    "learners that know nothing (the online state-space model, context mixing) read each stream: what do the tokens of\n"
-    "the last quarter cost in bits for each byte of text?\n\n"
+    "learners that know nothing (the online state-space model, context mixing) read each stream: what do\n"
+    "the tokens of the last quarter cost in bits for each byte of text?\n\n"
     "      --primer=FILE   what the window model and the pairs learn from (default tests/data/lcet10.txt)\n"
     "      --bytes=N       of the text (default 65536; FILE: tests/data/alice29.txt)\n"
-    "      --merges=N      of byte pairs (default 3840, a vocabulary of 4096)\n" EXP_HELP
-    "\nExamples:\n"
+    "      --merges=N      of byte pairs (default 3840, a vocabulary of 4096)\n" EXP_HELP "\nExamples:\n"
     "  pith bench equal-info\n"
     "  pith bench equal-info --primer=train.txt --bytes=1000000 book.txt\n";
 
@@ -65,7 +64,8 @@ static pith_status pairs(experiment *e, stream *s, size_t merges, const pith_buf
     token_list ids = {0};
     uint32_t n_vocab;
     exp_step(e, "byte pairs");
-    pith_status status = pairs_encode(e->ctx, primer->data, primer->size, merges, text->data, text->size, &ids, &n_vocab);
+    pith_status status =
+        pairs_encode(e->ctx, primer->data, primer->size, merges, text->data, text->size, &ids, &n_vocab);
     if (!status) status = id_bytes(e, s, &ids);
     snprintf(s->name, sizeof s->name, "byte pairs, %u tokens", n_vocab);
     token_list_free(e->ctx, &ids);
@@ -120,19 +120,22 @@ static pith_status learn(experiment *e, stream *s, size_t text_n) {
 
 static int report(experiment *e, const stream *s, bool same, size_t text_n) {
     char title[160];
-    snprintf(title, sizeof title, "%zu bytes of text; tokens of 16 bits; 8 bits for a byte of the stream: nothing learnt", text_n);
-    exp_table(e, title, "stream|text B/token.3|ssm bits/text B.3|ssm bits/stream B.3|cm bits/text B.3|cm bits/stream B.3");
+    snprintf(title, sizeof title,
+             "%zu bytes of text; tokens of 16 bits; 8 bits for a byte of the stream: nothing learnt", text_n);
+    exp_table(e, title,
+              "stream|text B/token.3|ssm bits/text B.3|ssm bits/stream B.3|cm bits/text B.3|cm bits/stream B.3");
     for (int i = 0; i < STREAMS; i++)
         EXP_ROW(e, s[i].name, (double)text_n / (double)s[i].n_tokens, s[i].learnt[0], s[i].per_byte[0], s[i].learnt[1],
                 s[i].per_byte[1]);
     exp_claim(e, same, "windows of 16, 32 and 64 bits all give the text back");
     double tokens = (double)text_n / (double)s[WINDOW_16].n_tokens;
-    exp_claim(e, tokens > (double)text_n / (double)s[MINI].n_tokens && tokens > (double)text_n / (double)s[PAIRS].n_tokens,
+    exp_claim(e,
+              tokens > (double)text_n / (double)s[MINI].n_tokens && tokens > (double)text_n / (double)s[PAIRS].n_tokens,
               "a window of 16 bits holds %.2f bytes, a byte-pair token %.2f, one of pith-mini %.2f", tokens,
               (double)text_n / (double)s[PAIRS].n_tokens, (double)text_n / (double)s[MINI].n_tokens);
     exp_claim(e, s[WINDOW_16].per_byte[0] < 7.8 && s[WHOLE].per_byte[0] > 7.95 && s[WHOLE].per_byte[1] > 7.95,
-              "windows can be learnt (%.2f bits a byte), code of the whole text cannot (%.2f)", s[WINDOW_16].per_byte[0],
-              s[WHOLE].per_byte[0]);
+              "windows can be learnt (%.2f bits a byte), code of the whole text cannot (%.2f)",
+              s[WINDOW_16].per_byte[0], s[WHOLE].per_byte[0]);
     exp_claim(e, s[BYTES].learnt[0] > s[WINDOW_16].learnt[0] && s[WINDOW_16].learnt[0] > s[PAIRS].learnt[0],
               "bits per byte of the state-space learner order as bytes > windows > pairs: %.3f, %.3f, %.3f",
               s[BYTES].learnt[0], s[WINDOW_16].learnt[0], s[PAIRS].learnt[0]);
@@ -146,7 +149,8 @@ static int equal_info_run(experiment *e, void *own) {
     bool same = true;
     int result = exp_read(e, e->o.n_names ? e->o.names[0] : NULL, "tests/data/alice29.txt", (size_t)b->bytes, &text);
     if (result == CLI_OK) result = exp_read(e, b->primer, "tests/data/lcet10.txt", 0, &primer);
-    if (result == CLI_OK && text.size < 4096) result = cli_error("equal-info: the text should have 4096 bytes at least");
+    if (result == CLI_OK && text.size < 4096)
+        result = cli_error("equal-info: the text should have 4096 bytes at least");
     if (result == CLI_OK) {
         pith_buffer some = {primer.data, PITH_MIN(primer.size, (size_t)131072), 0}; /* pairs cost bytes times merges */
         pith_status status = pith_buffer_append(e->ctx, &s[BYTES].bytes, text.data, text.size);

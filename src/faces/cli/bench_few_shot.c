@@ -18,8 +18,7 @@ static const char few_shot_help[] =
     "      --pairs=F       lines of score TAB text TAB text, higher scores for more alike (default: made\n"
     "                      from the passages by exchanging a part of the words)\n"
     "      --model=FILE    the language model (default: the built-in pith-mini)\n"
-    "      --ctx=N         its tokens of context\n" EXP_HELP
-    "\nExamples:\n"
+    "      --ctx=N         its tokens of context\n" EXP_HELP "\nExamples:\n"
     "  pith bench few-shot\n"
     "  pith bench few-shot --train=topics/sections.train.tsv --test=topics/sections.test.tsv\n";
 
@@ -48,7 +47,8 @@ typedef struct trial {
 } trial;
 
 /* Share of right labels by the nearest of the labelled texts. */
-static pith_status by_nearest(experiment *e, const trial *t, const codelen_options *o, distance_kind kind, double *right) {
+static pith_status by_nearest(experiment *e, const trial *t, const codelen_options *o, distance_kind kind,
+                              double *right) {
     double *d = malloc(t->n_test * t->n_train * sizeof *d);
     size_t n = 0;
     if (!d) return pith_fail(e->ctx, PITH_E_MEMORY, "no memory for %zu by %zu distances", t->n_test, t->n_train);
@@ -159,7 +159,8 @@ static int read_pairs(experiment *e, const char *path, graded *g) {
     return result;
 }
 
-static pith_status correlation(experiment *e, const graded *g, const codelen_options *o, distance_kind kind, double *rho) {
+static pith_status correlation(experiment *e, const graded *g, const codelen_options *o, distance_kind kind,
+                               double *rho) {
     double *near = malloc((g->a.n + 1) * sizeof *near);
     if (!near) return pith_fail(e->ctx, PITH_E_MEMORY, "no memory for distances");
     pith_status status = PITH_OK;
@@ -175,8 +176,10 @@ static pith_status correlation(experiment *e, const graded *g, const codelen_opt
 /* ---- the whole ---- */
 
 static int inputs(experiment *e, const few_shot *f, labelled *train, labelled *test) {
-    static const char *const files[][2] = {{"story", "tests/data/alice29.txt"}, {"play", "tests/data/asyoulik.txt"},
-                                           {"report", "tests/data/lcet10.txt"}, {"page", "tests/data/html"}};
+    static const char *const files[][2] = {{"story", "tests/data/alice29.txt"},
+                                           {"play", "tests/data/asyoulik.txt"},
+                                           {"report", "tests/data/lcet10.txt"},
+                                           {"page", "tests/data/html"}};
     if (!f->train != !f->test) return cli_error("few-shot: --train and --test go together");
     if (f->train) {
         int result = labelled_read(e, train, f->train);
@@ -230,10 +233,11 @@ static int measure(experiment *e, const few_shot *f, const trial *t, const grade
     exp_claim(e, way[2].nearest >= classic, "nearest by context mixing %.3f, by the better classic coder %.3f",
               way[2].nearest, classic);
     exp_claim(e, PITH_MAX(way[3].nearest, way[3].prior) >= PITH_MAX(way[2].nearest, way[2].prior),
-              "language model at its best %.3f, context mixing at its best %.3f", PITH_MAX(way[3].nearest, way[3].prior),
-              PITH_MAX(way[2].nearest, way[2].prior));
+              "language model at its best %.3f, context mixing at its best %.3f",
+              PITH_MAX(way[3].nearest, way[3].prior), PITH_MAX(way[2].nearest, way[2].prior));
     exp_claim(e, way[2].rho > 0 && way[3].rho > 0, "rank correlation with %s is positive: %.3f and %.3f",
-              f->pairs ? "the graded pairs" : "pairs made by exchanging words, not judged by people,", way[2].rho, way[3].rho);
+              f->pairs ? "the graded pairs" : "pairs made by exchanging words, not judged by people,", way[2].rho,
+              way[3].rho);
     return CLI_OK;
 }
 
@@ -274,8 +278,9 @@ static int few_shot_run(experiment *e, void *own) {
 
 int bench_few_shot(int argc, char **argv) {
     few_shot f = {.count = 15, .shots = 5};
-    const lm_option extra[] = {{"train", 0, LM_TEXT, &f.train, 0, 0},         {"test", 0, LM_TEXT, &f.test, 0, 0},
-                               {"pairs", 0, LM_TEXT, &f.pairs, 0, 0},         {"count", 'n', LM_NUMBER, &f.count, 1, 1 << 20},
-                               {"shots", 0, LM_NUMBER, &f.shots, 1, 1 << 20}, {"model", 0, LM_TEXT, &f.lm.model, 0, 0}};
+    const lm_option extra[] = {
+        {"train", 0, LM_TEXT, &f.train, 0, 0},         {"test", 0, LM_TEXT, &f.test, 0, 0},
+        {"pairs", 0, LM_TEXT, &f.pairs, 0, 0},         {"count", 'n', LM_NUMBER, &f.count, 1, 1 << 20},
+        {"shots", 0, LM_NUMBER, &f.shots, 1, 1 << 20}, {"model", 0, LM_TEXT, &f.lm.model, 0, 0}};
     return exp_main(argc, argv, few_shot_help, extra, PITH_COUNT(extra), 0, few_shot_run, &f);
 }

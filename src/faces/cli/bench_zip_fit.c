@@ -1,6 +1,6 @@
 /* pith bench zip-fit: training texts chosen by alignment of codes (E. Obbad et al., ZIP-FIT: embedding-free data
- * selection via compression-based alignment, 2024): are those chosen of the target's kind, does reading all targets once
- * give the same order, and does a learner get further on what was chosen? */
+ * selection via compression-based alignment, 2024): are those chosen of the target's kind, does reading all targets
+ * once give the same order, and does a learner get further on what was chosen? */
 #include <math.h>
 #include <string.h>
 
@@ -13,10 +13,9 @@ static const char zip_fit_help[] =
     "Then context mixing learns from the sources in each order until it codes held-out targets at a given\n"
     "rate: the bytes it takes.\n\n"
     "FOLDER holds source/KIND-*.txt and target/KIND-*.txt (bench/make-mixture.sh); default: pieces of\n"
-    "tests/data and of models/prime.\n\n"
+    "tests/data, src and models/prime.\n\n"
     "      --coder=NAME    of both scores (default cm-large); zstd is measured too\n"
-    "      --limit=N       at most N sources of each kind and N targets (default 60)\n" EXP_HELP
-    "\nExamples:\n"
+    "      --limit=N       at most N sources of each kind and N targets (default 60)\n" EXP_HELP "\nExamples:\n"
     "  pith bench zip-fit\n"
     "  bench/make-mixture.sh mix && pith bench zip-fit mix\n";
 
@@ -30,14 +29,12 @@ typedef struct zip_fit {
 
 /* ---- inputs ---- */
 
-/* Adds pieces of whole lines of some 600 bytes from a part of a file of the project. */
-static int add_pieces(experiment *e, labelled *to, const char *kind, const char *path, double from, double until,
-                      size_t count) {
+/* Adds pieces of whole lines of some 600 bytes from a file of the project. */
+static int add_pieces(experiment *e, labelled *to, const char *kind, const char *path, size_t count) {
     pith_buffer all = {0};
     int result = exp_read(e, NULL, path, 0, &all);
-    size_t begin = (size_t)(from * (double)all.size), stop = (size_t)(until * (double)all.size);
     for (size_t i = 0; i < count && result == CLI_OK; i++) {
-        size_t at = begin + (stop - begin) * i / count, end = PITH_MIN(at + 600, stop);
+        size_t at = all.size * i / count, end = PITH_MIN(at + 600, all.size);
         while (at < end && at && all.data[at - 1] != '\n') at++;
         while (end > at && end < all.size && all.data[end - 1] != '\n') end--;
         if (end > at) result = labelled_add(e, to, kind, all.data + at, end - at);
@@ -53,7 +50,8 @@ static int add_folder(experiment *e, labelled *to, const char *folder, const cha
     snprintf(path, sizeof path, "%s/%s", folder, part);
     int result = texts_add(e->ctx, &all, path, false);
     for (size_t i = 0; i < all.n && result == CLI_OK; i++) {
-        const char *slash = strrchr(all.label[i], '/'), *name = slash ? slash + 1 : all.label[i], *hyphen = strrchr(name, '-');
+        const char *slash = strrchr(all.label[i], '/'), *name = slash ? slash + 1 : all.label[i],
+                   *hyphen = strrchr(name, '-');
         char kind[80];
         snprintf(kind, sizeof kind, "%.*s", (int)(hyphen ? hyphen - name : 60), name);
         result = labelled_add(e, to, kind, all.text[i].data, all.text[i].n);
@@ -67,11 +65,19 @@ static int inputs(experiment *e, zip_fit *z) {
         int result = add_folder(e, &z->source, e->o.names[0], "source");
         return result == CLI_OK ? add_folder(e, &z->target, e->o.names[0], "target") : result;
     }
-    int result = add_pieces(e, &z->source, "prose", "tests/data/alice29.txt", 0, 1, 30);
-    if (result == CLI_OK) result = add_pieces(e, &z->source, "prose", "tests/data/lcet10.txt", 0, 1, 30);
-    if (result == CLI_OK) result = add_pieces(e, &z->source, "code", "models/prime/code.txt", 0, 0.6, 20);
-    if (result == CLI_OK) result = add_pieces(e, &z->source, "log", "models/prime/log.txt", 0, 1, 40);
-    return result == CLI_OK ? add_pieces(e, &z->target, "code", "models/prime/code.txt", 0.6, 1, 13) : result;
+    static const struct {
+        const char *kind, *path;
+        size_t count;
+        bool is_target;
+    } part[] = {{"prose", "tests/data/alice29.txt", 30, false},    {"prose", "tests/data/lcet10.txt", 30, false},
+                {"code", "src/base/recipe.c", 12, false},          {"code", "src/artefacts/file/archive.c", 12, false},
+                {"code", "src/kernels/predict/cm.c", 12, false},   {"log", "models/prime/log.txt", 40, false},
+                {"code", "src/formats/tensors/gguf.c", 10, true},  {"code", "src/kernels/measure/plot.c", 15, true},
+                {"code", "src/lm/tokenizer/tokenizer.c", 12, true}};
+    int result = CLI_OK;
+    for (size_t i = 0; i < PITH_COUNT(part) && result == CLI_OK; i++)
+        result = add_pieces(e, part[i].is_target ? &z->target : &z->source, part[i].kind, part[i].path, part[i].count);
+    return result;
 }
 
 /* Keeps the first `limit` of each kind. */
@@ -106,7 +112,8 @@ static pith_status learn(experiment *e, const zip_fit *z, const size_t *order, s
     for (size_t j = 1; j < z->target.texts.n && !status; j += 2) /* the odd ones; the even ones chose */
         status = pith_buffer_append(e->ctx, &held, z->target.texts.text[j].data, z->target.texts.text[j].n);
     distance_text prior[STEPS], text = {held.data, held.size};
-    for (size_t s = 0; s < STEPS; s++) prior[s] = (distance_text){read.data, PITH_MIN(bytes * (s + 1) / STEPS, read.size)};
+    for (size_t s = 0; s < STEPS; s++)
+        prior[s] = (distance_text){read.data, PITH_MIN(bytes * (s + 1) / STEPS, read.size)};
     codelen_options o = {.kind = CODELEN_CM};
     if (!status) status = distance_lengths(e->ctx, &o, prior, STEPS, &text, 1, rate);
     for (size_t s = 0; s < STEPS && !status; s++) rate[s] /= (double)PITH_MAX(held.size, (size_t)1);
@@ -184,20 +191,23 @@ static int measure(experiment *e, const zip_fit *z, const orders *r) {
         if (learn(e, z, r->order[w], bytes, rate[w])) return exp_failed(e);
     }
     exp_table(e, title, "order of the sources|top-k precision.3|bits/byte at end.3|bytes to random's.0");
-    static const char *const name_of[WAYS] = {"all pairs, ", "targets read once, ", "all pairs, zstd", "the longest", "at random"};
+    static const char *const name_of[WAYS] = {"all pairs, ", "targets read once, ", "all pairs, zstd", "the longest",
+                                              "at random"};
     for (int w = 0; w < WAYS; w++) {
         needs[w] = bytes_to(rate[w], rate[RANDOM][STEPS - 1], bytes); /* to the rate the random order ends with */
         snprintf(name, sizeof name, "%s%s", name_of[w], w <= PRIMED ? coder : "");
         EXP_ROW(e, name, p[w], rate[w][STEPS - 1], needs[w]);
     }
     if (distance_spearman(e->ctx, r->score[FULL], r->score[PRIMED], n, &rho)) return exp_failed(e);
-    exp_claim(e, p[FULL] > 0.9, "of the top %zu %.1f %% are %s (zstd: %.1f %%), whose share is %.1f %%", of_kind,
-              100 * p[FULL], kind_name, 100 * p[FULL_ZSTD], 100.0 * (double)of_kind / (double)n);
-    exp_claim(e, rho > 0.9, "both scores order alike, Spearman %.3f, at 1/%zu of the codes (precision %.3f)", rho,
-              (z->target.texts.n + 1) / 2, p[PRIMED]);
-    exp_claim(e, needs[FULL] < needs[RANDOM] && !(needs[LONGEST] <= needs[FULL]),
-              "the learner, context mixing in place of a small network, needs %.1f %% fewer bytes than in random order for "
-              "the same rate", 100 * (1 - needs[FULL] / needs[RANDOM]));
+    exp_claim(e, p[FULL_ZSTD] > 0.9, "of the top %zu by zstd %.1f %% are %s (%s: %.1f %%), whose share is %.1f %%",
+              of_kind, 100 * p[FULL_ZSTD], kind_name, coder, 100 * p[FULL], 100.0 * (double)of_kind / (double)n);
+    exp_claim(e, rho > 0.9, "both scores by %s order alike, Spearman %.3f, at 1/%zu of the codes (precision %.3f)",
+              coder, rho, (z->target.texts.n + 1) / 2, p[PRIMED]);
+    exp_claim(
+        e, needs[FULL_ZSTD] < needs[RANDOM] && !(needs[LONGEST] <= needs[FULL_ZSTD]),
+        "the learner, context mixing in place of a small network, needs %.1f %% fewer bytes than in random order for "
+        "the same rate",
+        100 * (1 - needs[FULL_ZSTD] / needs[RANDOM]));
     return CLI_OK;
 }
 
@@ -213,8 +223,10 @@ static int zip_fit_run(experiment *e, void *own) {
         double *scores = calloc(n, WAYS * sizeof *scores);
         size_t *order = calloc(n, WAYS * sizeof *order);
         orders r = {{NULL}, {NULL}};
-        for (int w = 0; w < WAYS && scores && order; w++) r.score[w] = scores + (size_t)w * n, r.order[w] = order + (size_t)w * n;
-        result = scores && order && z->target.texts.n > 1 ? measure(e, z, &r) : cli_error("zip-fit: no memory, or only one target");
+        for (int w = 0; w < WAYS && scores && order; w++)
+            r.score[w] = scores + (size_t)w * n, r.order[w] = order + (size_t)w * n;
+        result = scores && order && z->target.texts.n > 1 ? measure(e, z, &r)
+                                                          : cli_error("zip-fit: no memory, or only one target");
         free(scores);
         free(order);
     }

@@ -60,13 +60,17 @@ static int report_pair(const lm_options *o, const text_list *l, const char *code
     printf("x  %s\n", cli_safe_text(shown, sizeof shown, l->label[0]));
     printf("y  %s\n", cli_safe_text(shown, sizeof shown, l->label[1]));
     printf("coder   %s\n", coder);
-    printf("K(x)    %12.1f bytes of %zu\nK(y)    %12.1f bytes of %zu\n", p->x / 8, l->text[0].n, p->y / 8, l->text[1].n);
-    printf("K(x|y)  %12.1f bytes\nK(y|x)  %12.1f bytes\nC(xy)   %12.1f bytes\n", p->x_of_y / 8, p->y_of_x / 8, p->joint / 8);
-    for (unsigned kind = 0; kind < 4; kind++) printf("%-4s    %12.4f\n", distance_name((distance_kind)kind), p->d[kind]);
+    printf("K(x)    %12.1f bytes of %zu\nK(y)    %12.1f bytes of %zu\n", p->x / 8, l->text[0].n, p->y / 8,
+           l->text[1].n);
+    printf("K(x|y)  %12.1f bytes\nK(y|x)  %12.1f bytes\nC(xy)   %12.1f bytes\n", p->x_of_y / 8, p->y_of_x / 8,
+           p->joint / 8);
+    for (unsigned kind = 0; kind < 4; kind++)
+        printf("%-4s    %12.4f\n", distance_name((distance_kind)kind), p->d[kind]);
     return CLI_OK;
 }
 
-static int report_matrix(const lm_options *o, const text_list *l, const char *coder, distance_kind by, const double *d) {
+static int report_matrix(const lm_options *o, const text_list *l, const char *coder, distance_kind by,
+                         const double *d) {
     size_t n = l->n;
     if (o->json) {
         json_t *all = json_pack("{s:o,s:s}", "coder", cli_json_text(coder), "by", distance_name(by));
@@ -108,7 +112,7 @@ static int measure(pith_ctx *ctx, const lm_options *o, const distance_options *o
     double *d = l->n < SIZE_MAX / sizeof *d / l->n ? malloc(l->n * l->n * sizeof *d) : NULL;
     if (!d) return cli_error("distance: no memory for %zu by %zu distances", l->n, l->n);
     int result = distance_matrix(ctx, coder, by, l->text, l->n, NULL, 0, d) ? lm_failed(ctx, NULL)
-                                                                          : report_matrix(o, l, label, by, d);
+                                                                            : report_matrix(o, l, label, by, d);
     free(d);
     return result;
 }
@@ -119,7 +123,8 @@ static int run(const lm_options *o, distance_options *own) {
     if (!ctx) return CLI_FAIL;
     int result = CLI_OK;
     for (size_t i = 0; i < o->n_names && result == CLI_OK; i++) result = texts_add(ctx, &l, o->names[i], own->lines);
-    if (result == CLI_OK && l.n < 2) result = cli_error("distance: at least two texts are needed; pith distance --help");
+    if (result == CLI_OK && l.n < 2)
+        result = cli_error("distance: at least two texts are needed; pith distance --help");
     if (result == CLI_OK) result = coder_open(ctx, o, "distance", &own->coder);
     if (result == CLI_OK) result = measure(ctx, o, own, &l);
     coder_close(ctx, &own->coder);

@@ -36,8 +36,8 @@ static int report(const lm_options *o, const rank_options *own, const text_list 
     bool given = strcmp(by, "given") == 0;
     size_t n = own->count < l->n ? (size_t)own->count : l->n;
     if (o->json) {
-        json_t *all = json_pack("{s:o,s:s,s:f,s:I}", "coder", cli_json_text(label), "by", by, "query_bits", alone, "texts",
-                                (json_int_t)l->n);
+        json_t *all = json_pack("{s:o,s:s,s:f,s:I}", "coder", cli_json_text(label), "by", by, "query_bits", alone,
+                                "texts", (json_int_t)l->n);
         json_t *rows = json_array();
         for (size_t i = 0; i < n; i++)
             json_array_append_new(rows, json_pack("{s:o,s:f}", "text", cli_json_text(l->label[order[i]]),

@@ -35,13 +35,13 @@ static int report(const lm_options *o, const select_options *own, const text_lis
     char name[200];
     size_t n = own->count ? (size_t)PITH_MIN(own->count, (uint64_t)source->n) : (source->n + 9) / 10;
     if (o->json) {
-        json_t *all = json_pack("{s:o,s:s,s:I,s:I}", "coder", cli_json_text(coder_label(&own->coder, name, sizeof name)),
-                                "score", own->primed ? "primed" : "alignment", "targets", (json_int_t)n_target, "sources",
-                                (json_int_t)source->n);
+        json_t *all = json_pack(
+            "{s:o,s:s,s:I,s:I}", "coder", cli_json_text(coder_label(&own->coder, name, sizeof name)), "score",
+            own->primed ? "primed" : "alignment", "targets", (json_int_t)n_target, "sources", (json_int_t)source->n);
         json_t *rows = json_array();
         for (size_t i = 0; i < n; i++)
-            json_array_append_new(rows, json_pack("{s:o,s:f}", "text", cli_json_text(source->label[order[i]]), "score",
-                                                  score[order[i]]));
+            json_array_append_new(
+                rows, json_pack("{s:o,s:f}", "text", cli_json_text(source->label[order[i]]), "score", score[order[i]]));
         json_object_set_new(all, "chosen", rows);
         return cli_json_print(stdout, all, JSON_INDENT(1));
     }
@@ -82,7 +82,8 @@ static int run(const lm_options *o, select_options *own) {
     text_list source = {0}, target = {0};
     if (!ctx) return CLI_FAIL;
     int result = texts_add(ctx, &target, own->target, own->lines);
-    for (size_t i = 0; i < o->n_names && result == CLI_OK; i++) result = texts_add(ctx, &source, o->names[i], own->lines);
+    for (size_t i = 0; i < o->n_names && result == CLI_OK; i++)
+        result = texts_add(ctx, &source, o->names[i], own->lines);
     if (result == CLI_OK && (!source.n || !target.n))
         result = cli_error("select: no text in what was named as %s", source.n ? "target" : "source");
     if (!own->coder.coder && !own->coder.model && !own->primed) own->coder.coder = "zstd";
@@ -97,12 +98,10 @@ static int run(const lm_options *o, select_options *own) {
 
 int cmd_select(int argc, char **argv) {
     select_options own = {0};
-    const lm_option extra[] = {{"target", 0, LM_TEXT, &own.target, 0, 0},
-                               {"count", 'n', LM_NUMBER, &own.count, 1, UINT64_MAX},
-                               {"lines", 0, LM_FLAG, &own.lines, 0, 0},
-                               {"primed", 0, LM_FLAG, &own.primed, 0, 0},
-                               {"print", 0, LM_FLAG, &own.print, 0, 0},
-                               CODER_OPTIONS(own.coder)};
+    const lm_option extra[] = {
+        {"target", 0, LM_TEXT, &own.target, 0, 0}, {"count", 'n', LM_NUMBER, &own.count, 1, UINT64_MAX},
+        {"lines", 0, LM_FLAG, &own.lines, 0, 0},   {"primed", 0, LM_FLAG, &own.primed, 0, 0},
+        {"print", 0, LM_FLAG, &own.print, 0, 0},   CODER_OPTIONS(own.coder)};
     lm_options o;
     int result = lm_options_parse(&o, argc, argv, extra, PITH_COUNT(extra), SIZE_MAX);
     if (result == CLI_OK) result = o.help ? cli_help(cli_select_help) : run(&o, &own);

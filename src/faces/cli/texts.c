@@ -83,7 +83,8 @@ static int add_lines(pith_ctx *ctx, text_list *l, const char *name, const pith_b
 static int add_file(pith_ctx *ctx, text_list *l, const char *name, bool lines) {
     pith_buffer all = {0};
     int result = lm_read_text(ctx, name, &all);
-    if (result == CLI_OK) result = lines ? add_lines(ctx, l, name, &all) : texts_add_bytes(ctx, l, name, all.data, all.size);
+    if (result == CLI_OK)
+        result = lines ? add_lines(ctx, l, name, &all) : texts_add_bytes(ctx, l, name, all.data, all.size);
     pith_buffer_free(ctx, &all);
     return result;
 }
@@ -99,7 +100,8 @@ static int add_folder(pith_ctx *ctx, text_list *l, const char *folder, bool line
         char path[4200];
         struct stat st;
         int length = snprintf(path, sizeof path, "%s/%s", folder, entry[i]->d_name);
-        if (result == CLI_OK && length > 0 && (size_t)length < sizeof path && stat(path, &st) == 0 && S_ISREG(st.st_mode))
+        if (result == CLI_OK && length > 0 && (size_t)length < sizeof path && stat(path, &st) == 0 &&
+            S_ISREG(st.st_mode))
             result = add_file(ctx, l, path, lines);
         free(entry[i]);
     }

@@ -34,11 +34,19 @@ END
     [ "$(offers pith -d a)" = "a.pith " ] || fail "-d offers $(offers pith -d a)"
     [ "$(offers pith a)" = "a.pith a.txt " ] || fail "files: $(offers pith a)"
     [ "$(offers pith be)" = "bench " ] || fail "verbs: $(offers pith be)"
-    [ "$(offers pith bench f)" = "file flips " ] || fail "bench: $(offers pith bench f)"
+    [ "$(offers pith bench fi)" = "file " ] || fail "bench: $(offers pith bench fi)"
+    for verb in $(offers pith bench ""); do
+        status 0 "$pith" bench "$verb" --help
+    done
+    for verb in $(offers pith help ""); do
+        status 0 "$pith" help "$verb"
+    done
+    [ "$(offers pith rank --coder = z)" = "zstd " ] || fail "coders: $(offers pith rank --coder = z)"
+    [ "$(offers pith --model = def)" = "default " ] || fail "models: $(offers pith --model = def)"
     [ "$(offers pith bench file --peers = bzi)" = "bzip2 bzip3 " ] || fail "peers: $(offers pith bench file --peers = bzi)"
     for flag in $(offers pith --); do
         case $flag in
-        --output | --range | --threads | --memory | --block-size | --max-time | --recipe) continue ;;
+        --output | --range | --threads | --memory | --block-size | --max-time | --recipe | --model) continue ;;
         esac
         status 0 "$pith" "$flag" --version
     done

@@ -11,16 +11,20 @@
 #include "kernels/predict/predict.h"
 #include "lm/distance/distance.h"
 
-static const char about_pages[] = "A page of memory which has been written to must be kept until it is saved; a page that "
-                                  "was only read may be dropped at any time, as it can be read again from the file.";
+static const char about_pages[] =
+    "A page of memory which has been written to must be kept until it is saved; a page that "
+    "was only read may be dropped at any time, as it can be read again from the file.";
 static const char more_pages[] = "A page that was written to must be saved before it may be dropped; one that was only "
                                  "read can be dropped at any time, and read again from its file.";
-static const char about_soup[] = "Peel three large onions, cut them into rings and let them brown slowly in butter; then add "
-                                 "flour, broth and a bay leaf, and simmer the soup for half an hour.";
-static const char more_soup[] = "Let the onions brown slowly in butter, add the broth and a bay leaf, and simmer the soup "
-                                "for half an hour before you add the bread.";
+static const char about_soup[] =
+    "Peel three large onions, cut them into rings and let them brown slowly in butter; then add "
+    "flour, broth and a bay leaf, and simmer the soup for half an hour.";
+static const char more_soup[] =
+    "Let the onions brown slowly in butter, add the broth and a bay leaf, and simmer the soup "
+    "for half an hour before you add the bread.";
 
-#define TEXT(s) {(const uint8_t *)(s), sizeof(s) - 1}
+#define TEXT(s)                                                                                                        \
+    { (const uint8_t *)(s), sizeof(s) - 1 }
 static const distance_text texts[] = {TEXT(about_pages), TEXT(more_pages), TEXT(about_soup), TEXT(more_soup)};
 #define N_TEXTS 4
 
@@ -105,7 +109,8 @@ static void a_model_slides_over_long_texts(void **state) {
     desk d;
     open_desk(&d, 1);
     pith_buffer text = {0};
-    for (int i = 0; i < 6; i++) assert_int_equal(pith_buffer_append(d.ctx, &text, texts[i % 4].data, texts[i % 4].n), PITH_OK);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(pith_buffer_append(d.ctx, &text, texts[i % 4].data, texts[i % 4].n), PITH_OK);
     distance_text both = {text.data, text.size};
     codelen_options o = options_of(&d, CODELEN_LM);
     o.window = 32;
@@ -135,9 +140,9 @@ static void distances_tell_kinds_apart_on_any_threads(void **state) {
                 desk d;
                 open_desk(&d, threads);
                 codelen_options o = options_of(&d, (codelen_kind)kind);
-                assert_int_equal(distance_matrix(d.ctx, &o, (distance_kind)form, texts, N_TEXTS, NULL, 0,
-                                                 threads == 1 ? d1 : d3),
-                                 PITH_OK);
+                assert_int_equal(
+                    distance_matrix(d.ctx, &o, (distance_kind)form, texts, N_TEXTS, NULL, 0, threads == 1 ? d1 : d3),
+                    PITH_OK);
                 close_desk(&d);
             }
             assert_memory_equal(d1, d3, sizeof d1);
