@@ -25,7 +25,7 @@ _pith_bench() {
         if [[ $cur == -* ]]; then
             _pith_words "--levels --recipe --peers --runs --time-limit --threads --memory --json --plot --force --quiet --help"
         elif [[ $COMP_CWORD -eq 2 ]]; then
-            _pith_words "file flips runtime"
+            _pith_words "file flips runtime speculate few-shot zip-fit dated equal-info llmzip lmic lmcompress"
         else
             _pith_files
         fi
@@ -51,7 +51,7 @@ _pith_model() {
     esac
 }
 
-# Options of `pith lm VERB` and `pith measure`, from their own help.
+# Options of `pith lm VERB`, `pith measure` and the like, from their own help.
 _pith_lm_options() {
     _pith_words "$("${COMP_WORDS[0]}" "$@" --help 2> /dev/null | grep -o -- '--[a-z][a-z-]*' | sort -u)"
 }
@@ -75,6 +75,18 @@ _pith_lm() {
     esac
 }
 
+# pith distance, rank, select.
+_pith_distance() {
+    case $prev in
+    --by) _pith_words "ncd max sum min given" ;;
+    --coder) _pith_words "cm cm-large ssm zstd lzma lm" ;;
+    --query | --count | -Q | -n | --ctx | --threads | --memory) ;;
+    *)
+        if [[ $cur == -* ]]; then _pith_lm_options "${COMP_WORDS[1]}"; else _pith_files; fi
+        ;;
+    esac
+}
+
 # The names a subcommand knows, from the command itself.
 _pith_names() {
     _pith_words "$("${COMP_WORDS[0]}" "$1" 2> /dev/null | awk '/^  [a-z]/ { print $1 }')"
@@ -91,6 +103,7 @@ _pith() {
         bench) _pith_bench && return ;;
         model) _pith_model && return ;;
         lm | measure) _pith_lm && return ;;
+        distance | rank | select) _pith_distance && return ;;
         stages | methods)
             _pith_words "--json --help"
             return
@@ -102,7 +115,7 @@ _pith() {
             return
             ;;
         help)
-            _pith_words "bench model lm measure stages methods explain help"
+            _pith_words "bench model lm measure distance rank select stages methods explain help"
             return
             ;;
         esac
@@ -112,12 +125,17 @@ _pith() {
         _pith_files
         return
         ;;
+    --model)
+        _pith_words "default"
+        _pith_files
+        return
+        ;;
     --range | --max-time | --recipe | --threads | --memory | --block-size) return ;;
     esac
     if [[ $cur == -* ]]; then
         _pith_words "-1 -2 -3 -4 -5 -6 -7 -8 -9 --compress --decompress --test --list --range --stdout --output --keep --rm
-            --force --recursive --threads --memory --block-size --max-time --recipe --verify --json --quiet --verbose
-            --help --version"
+            --force --recursive --threads --memory --block-size --max-time --recipe --model --verify --json --quiet
+            --verbose --help --version"
         return
     fi
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
@@ -127,7 +145,7 @@ _pith() {
         -*[dtl]*) archives=1 ;;
         esac
     done
-    [[ $COMP_CWORD -eq 1 ]] && _pith_words "bench model lm measure stages methods explain help"
+    [[ $COMP_CWORD -eq 1 ]] && _pith_words "bench model lm measure distance rank select stages methods explain help"
     if [[ $archives -eq 1 ]]; then _pith_archives; else _pith_files; fi
 }
 

@@ -2,6 +2,7 @@
 #include "artefacts/artefacts.h"
 
 #include "artefacts/file/file.h"
+#include "artefacts/lm/lm.h"
 
 static const pith_stage *const stage_tables[] = {
     file_stages,
@@ -10,6 +11,7 @@ static const pith_stage *const stage_tables[] = {
 
 static const pith_method *const method_tables[] = {
     file_methods,
+    lm_methods,
     planned_methods,
     NULL,
 };

@@ -170,11 +170,37 @@ static void test_refusals(void **state) {
     lm_session_free(s);
 }
 
+/* With room for a copy of the weights or without, the logits are the same. */
+static void test_weights_in_memory_or_in_the_file(void **state) {
+    (void)state;
+    static const struct {
+        uint64_t limit;
+        bool copied;
+    } cases[] = {{20 << 20, false}, {40 << 20, true}};
+    static float logits[2][VOCAB];
+    for (size_t i = 0; i < 2; i++) {
+        pith_ctx *own = pith_ctx_new(NULL);
+        pith_ctx_set_memory(own, cases[i].limit);
+        lm_model *m;
+        lm_session *s;
+        assert_int_equal(lm_open(own, NULL, &m), PITH_OK);
+        assert_int_equal(pith_memory_used(own) >= lm_about(m)->weight_bytes, cases[i].copied);
+        assert_int_equal(lm_session_new(own, m, &(lm_session_options){.n_ctx = 16, .max_batch = 4}, &s), PITH_OK);
+        assert_int_equal(lm_eval(s, (lm_token[]){{1, 0, false}, {300, 0, true}}, 2), PITH_OK);
+        memcpy(logits[i], lm_logits(s, 0), sizeof logits[i]);
+        lm_session_free(s);
+        lm_close(own, m);
+        assert_int_equal(pith_memory_used(own), 0);
+        pith_ctx_free(own);
+    }
+    assert_memory_equal(logits[0], logits[1], sizeof logits[0]);
+}
+
 static void test_memory_limit(void **state) {
     (void)state;
     lm_session *s;
     uint64_t before = pith_memory_used(ctx);
-    pith_ctx_set_memory(ctx, 8 << 20);
+    pith_ctx_set_memory(ctx, before + (8 << 20));
     assert_int_equal(lm_session_new(ctx, model, NULL, &s), PITH_E_LIMIT);
     assert_null(s);
     assert_non_null(strstr(pith_error(ctx), "bytes of memory"));
@@ -337,6 +363,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_about),         cmocka_unit_test(test_known_bits),  cmocka_unit_test(test_half_cache),
         cmocka_unit_test(test_probabilities), cmocka_unit_test(test_interleaved), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_weights_in_memory_or_in_the_file),
         cmocka_unit_test(test_memory_limit),  cmocka_unit_test(test_probes),      cmocka_unit_test(test_hidden),
         cmocka_unit_test(test_other_cache),
     };

@@ -45,7 +45,8 @@ static void plain_floats(tensor_type type, uint8_t *b) {
     };
     uint16_t h = (uint16_t)(0x2000 + random32() % 0x0800 + (random32() & 1) * 0x8000); /* about 0.01 */
     for (size_t i = 0; i < PITH_COUNT(halves); i++)
-        for (size_t k = 0; halves[i].type == type && k < halves[i].n; k++) store16(b + halves[i].at[k], (uint16_t)(h + k));
+        for (size_t k = 0; halves[i].type == type && k < halves[i].n; k++)
+            store16(b + halves[i].at[k], (uint16_t)(h + k));
     if (type == TENSOR_MXFP4) b[0] = (uint8_t)(118 + random32() % 4);
     if (type == TENSOR_IQ1_M) { /* four bits in each of four words */
         for (size_t k = 0; k < 4; k++) b[49 + 2 * k] = (uint8_t)((b[49 + 2 * k] & 15) | (h >> 4 * k & 15) << 4);
@@ -64,7 +65,7 @@ static problem problem_new(tensor_type type, size_t n_cols, int fill) {
     const matmul_form *form = matmul_form_of(type);
     size_t elements = form->elements ? form->elements : 1, blocks = n_cols / elements;
     problem p = {.n_cols = n_cols, .block_bytes = form->block_bytes};
-    p.w = (lm_matrix){type, ROWS, n_cols, blocks * form->block_bytes, NULL, NULL};
+    p.w = (lm_matrix){type, ROWS, n_cols, blocks * form->block_bytes, NULL};
     size_t size = ROWS * p.w.row_bytes;
     p.bytes = malloc(size + 1);
     p.x = malloc(MAX_TOKENS * n_cols * sizeof *p.x);
@@ -136,7 +137,7 @@ static void compare_levels(const problem *p, lm_activations *a, size_t tokens) {
 
 static void every_level_gives_the_same_bits(void **test) {
     (void)test;
-    static const size_t tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 25, 64};
+    static const size_t tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 17, 22, 25, 64};
     pith_ctx *ctx = pith_ctx_new(NULL);
     lm_activations *a = activations(ctx);
     for (size_t i = 0; i < PITH_COUNT(types); i++) {
@@ -244,17 +245,6 @@ static void the_door_keeps_its_word(void **test) {
     assert_int_equal(matmul_activations_new(ctx, 0, 32, &a), PITH_E_ARGUMENT);
     assert_int_equal(matmul_activations_new(ctx, SIZE_MAX / 64, 1u << 20, &a), PITH_E_ARGUMENT);
     a = activations(ctx);
-    static float y[2][ROWS * 3];
-    problem p = problem_new(TENSOR_Q4_0, 768, -1);
-    matmul_prepare(a, p.w.type, p.x, p.n_cols, 3, p.n_cols);
-    matmul_rows(&p.w, a, y[0], ROWS, 0, ROWS);
-    assert_int_equal(matmul_pack(ctx, &p.w), PITH_OK);
-    memset(p.bytes, 0, ROWS * p.w.row_bytes);
-    matmul_rows(&p.w, a, y[1], ROWS, 0, ROWS);
-    assert_memory_equal(y[0], y[1], sizeof y[0]);
-    matmul_unpack(ctx, &p.w);
-    assert_null(p.w.packed);
-    problem_free(&p);
     matmul_activations_free(ctx, a);
     pith_ctx_free(ctx);
 }
