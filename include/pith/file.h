@@ -57,7 +57,8 @@ typedef struct pith_encode_options {
     size_t block_size;     /* raw bytes per block, PITH_FILE_BLOCK_MIN..MAX; 0: the default. Blocks are
                             * independent: bigger ones are smaller on disk, more of them use more threads */
     int verify;            /* 1: decode each block after coding and compare; 0: do not;
-                            * -1 (default): only where floating point takes part, which is level 9 */
+                            * -1 (default): only where floating point takes part: level 9, language
+                            * models */
     uint64_t content_size; /* bytes that will be written, or PITH_SIZE_UNKNOWN. A promise: finishing with
                             * another count is PITH_E_ARGUMENT */
 } pith_encode_options;
@@ -67,7 +68,8 @@ PITH_API void pith_encode_options_init(pith_encode_options *options);
 typedef struct pith_decode_options {
     size_t size;               /* sizeof(pith_decode_options) */
     double max_seconds;        /* refuse (PITH_E_LIMIT) what is estimated to take more processor seconds.
-                                * 0, the default: one minute plus a tenth of a second per byte of archive, so that a
+                                * 0, the default: one minute plus a tenth of a second per byte of archive (ten
+                                * seconds when pith_lm_use gave the session a model), so that a
                                 * small file cannot ask for hours; INFINITY: no limit */
     uint64_t max_content_size; /* refuse to produce more bytes than this; PITH_SIZE_UNKNOWN: no limit */
     uint64_t archive_size;     /* bytes of archive that will come, or PITH_SIZE_UNKNOWN: lets a streaming decoder

@@ -13,3 +13,9 @@ const uint8_t *default_model(size_t *size) {
     *size = (size_t)(pith_mini_end - pith_mini);
     return pith_mini;
 }
+
+void lm_default_hash(uint8_t hash[16]) {
+    size_t size;
+    const uint8_t *data = default_model(&size);
+    tensor_bytes_hash(data, size, hash);
+}

@@ -19,12 +19,16 @@ typedef struct lm_shape {
 } lm_shape;
 
 /* Opens model file `path` (anything tensor_file_open takes); NULL: the built-in default model.
- * Weights stay in the mapped file; shapes and hyper-parameters are cross-checked first, and the
- * message names the key or tensor that is wrong. The tokenizer is opened with it when it has one. */
+ * Weights stay in the mapped file, unless their matrices take no more than half of the memory that the
+ * session still has: then they are copied to big pages, from which they are read faster. Shapes and
+ * hyper-parameters are cross-checked first, and the message names the key or tensor that is wrong. The
+ * tokenizer is opened with it when it has one. */
 pith_status lm_open(pith_ctx *ctx, const char *path, lm_model **out);
 /* From an open file, which must outlive the model. */
 pith_status lm_open_file(pith_ctx *ctx, const tensor_file *f, lm_model **out);
 void lm_close(pith_ctx *ctx, lm_model *m);
+/* tensor_file_hash of the built-in model, without opening it. */
+void lm_default_hash(uint8_t hash[16]);
 const lm_shape *lm_about(const lm_model *m);
 const tensor_file *lm_file(const lm_model *m);
 const tokenizer *lm_tokenizer(const lm_model *m); /* NULL when it has none */
@@ -72,12 +76,15 @@ typedef struct lm_probe {
     void *opaque;
     /* Any may be NULL. Called on the evaluating thread, layer by layer, for the tokens of one batch of one
      * sequence: positions [first, first + n). Arrays may be read during the call only. */
-    void (*hidden)(void *opaque, uint32_t layer, uint32_t sequence, uint32_t first, size_t n, const float *h); /* [n][n_embd], input of the layer */
-    void (*queries)(void *opaque, uint32_t layer, uint32_t sequence, uint32_t first, size_t n, const float *q); /* [n][n_heads][head_dim] after RoPE */
+    /* Input of the layer, [n][n_embd] */
+    void (*hidden)(void *opaque, uint32_t layer, uint32_t sequence, uint32_t first, size_t n, const float *h);
+    /* [n][n_heads][head_dim] after RoPE */
+    void (*queries)(void *opaque, uint32_t layer, uint32_t sequence, uint32_t first, size_t n, const float *q);
     void (*keys)(void *opaque, uint32_t layer, uint32_t sequence, uint32_t first, size_t n, const float *before_rope,
                  const float *values); /* [n][n_kv_heads][head_dim] each */
     /* One row of attention after softmax, of one head: weights[0..position] */
-    void (*attention)(void *opaque, uint32_t layer, uint32_t head, uint32_t sequence, uint32_t position, const float *weights);
+    void (*attention)(void *opaque, uint32_t layer, uint32_t head, uint32_t sequence, uint32_t position,
+                      const float *weights);
     /* Input of a weight matrix, by its tensor's name: x[n][n_cols] (for calibration) */
     void (*input)(void *opaque, const char *tensor, size_t n, size_t n_cols, const float *x);
 } lm_probe;

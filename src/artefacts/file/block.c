@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "artefacts/file/models.h"
+
 static const file_codec *const codecs[] = {
     &file_codec_stored, &file_codec_run, &file_codec_zstd, &file_codec_lzma, &file_codec_bwt, &file_codec_cm, &file_codec_lm,
 };
@@ -75,7 +77,7 @@ void block_recipe(const block_header *h, char *out, size_t out_size) {
 
 pith_status block_time_spend(pith_ctx *ctx, block_time *t, double ns, double coded_bytes) {
     double spent_ns = t->spent_ns + ns, coded = t->coded_bytes + coded_bytes;
-    double allowed_ns = t->max_seconds > 0 ? t->max_seconds * 1e9 : BLOCK_FREE_NS + BLOCK_NS_PER_CODED_BYTE * coded;
+    double allowed_ns = t->max_seconds > 0 ? t->max_seconds * 1e9 : BLOCK_FREE_NS + block_ns_per_coded_byte(ctx) * coded;
     if (spent_ns > allowed_ns)
         return pith_fail(
             ctx, PITH_E_LIMIT,
@@ -86,8 +88,13 @@ pith_status block_time_spend(pith_ctx *ctx, block_time *t, double ns, double cod
     return PITH_OK;
 }
 
-bool block_time_is_fair(const block_header *h, bool first_of_frame) {
-    return block_decode_ns(h) <= (first_of_frame ? BLOCK_FREE_NS : 0) + BLOCK_NS_PER_CODED_BYTE * (double)h->coded_n;
+double block_ns_per_coded_byte(pith_ctx *ctx) {
+    return models_given(ctx) ? BLOCK_NS_PER_MODEL_BYTE : BLOCK_NS_PER_CODED_BYTE;
+}
+
+bool block_time_is_fair(pith_ctx *ctx, const block_header *h, bool first_of_frame) {
+    double allowed = (first_of_frame ? BLOCK_FREE_NS : 0) + block_ns_per_coded_byte(ctx) * (double)h->coded_n;
+    return block_decode_ns(h) <= allowed;
 }
 
 pith_status file_cancelled(pith_ctx *ctx) { return pith_fail(ctx, PITH_E_CANCELLED, "cancelled"); }

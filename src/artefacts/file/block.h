@@ -44,6 +44,10 @@ void block_recipe(const block_header *h, char *out, size_t out_size);
  * second rule (block_time_is_fair), so its archives decode with default limits. */
 #define BLOCK_FREE_NS 60e9
 #define BLOCK_NS_PER_CODED_BYTE 1e8
+/* The second rule where the session was given a language model (pith_lm_use): who names a model asks for its
+ * time, which is milliseconds a byte, and the better it codes the fewer bytes there are to allow for. */
+#define BLOCK_NS_PER_MODEL_BYTE 1e10
+double block_ns_per_coded_byte(pith_ctx *ctx);
 typedef struct block_time {
     double max_seconds;
     double spent_ns;
@@ -51,7 +55,7 @@ typedef struct block_time {
 } block_time;
 /* PITH_E_LIMIT when `ns` more for `coded_bytes` more would pass the limit; else adds them. */
 pith_status block_time_spend(pith_ctx *ctx, block_time *t, double ns, double coded_bytes);
-bool block_time_is_fair(const block_header *h, bool first_of_frame);
+bool block_time_is_fair(pith_ctx *ctx, const block_header *h, bool first_of_frame);
 
 /* Puts "where: " in front of the message of a failure. */
 pith_status block_where(pith_ctx *ctx, pith_status status, const char *format, ...) PITH_PRINTF(3, 4);

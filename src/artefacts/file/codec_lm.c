@@ -8,6 +8,7 @@
 enum { ARG_WINDOW, ARG_MIB, ARG_NS, ARG_HASH, N_ARGS = ARG_HASH + MODEL_HASH_WORDS };
 
 #define MIB ((uint64_t)1 << 20)
+#define THREADS_MAX 32 /* attention has scores for each; lm_coder_memory foresees so many */
 /* Measured: a token is about 3.5 bytes and takes about 1 ns per 25 parameters and 60 us at least, on
  * one thread; generous, because archives are refused by it. */
 #define NS_BASE 20000
@@ -45,10 +46,13 @@ static pith_status coder_of(pith_ctx *ctx, const file_args *args, lm_coder **out
     file_args real = {.n = N_ARGS};
     pith_status status = models_find(ctx, &args->v[ARG_HASH], &m);
     if (!status) status = needs(ctx, m.model, args->v[ARG_WINDOW], &real);
-    if (!status && memcmp(real.v, args->v, ARG_HASH * sizeof args->v[0]) != 0)
+    /* an archive made with other estimates is fine, one that claims far too little is not */
+    if (!status && (args->v[ARG_WINDOW] != real.v[ARG_WINDOW] || args->v[ARG_MIB] < real.v[ARG_MIB] / 2 ||
+                    args->v[ARG_NS] < real.v[ARG_NS] / 2))
         status = pith_fail(ctx, PITH_E_FORMAT, "a language-model block does not say what its model takes");
     if (status) return status;
-    const lm_coder_options options = {.window = args->v[ARG_WINDOW], .n_threads = pith_threads_free(ctx)};
+    const lm_coder_options options = {.window = args->v[ARG_WINDOW],
+                                      .n_threads = PITH_MIN(pith_threads_free(ctx), THREADS_MAX)};
     return lm_coder_new(ctx, m.model, &options, out);
 }
 

@@ -164,7 +164,7 @@ pith_status frame_claims_check(pith_ctx *ctx, const frame_header *h, const pith_
     if (options->max_seconds > 0 && ns_per_byte * (double)n > options->max_seconds * 1e9)
         return pith_fail(ctx, PITH_E_LIMIT, "decoding takes up to %.0f seconds, %.0f are allowed",
                          ns_per_byte * (double)n / 1e9, options->max_seconds);
-    if (options->max_seconds == 0 && ns_per_byte * (double)n > BLOCK_FREE_NS + BLOCK_NS_PER_CODED_BYTE * (double)n)
+    if (options->max_seconds == 0 && ns_per_byte * (double)n > BLOCK_FREE_NS + block_ns_per_coded_byte(ctx) * (double)n)
         return pith_fail(ctx, PITH_E_LIMIT, "decoding would take %.0f seconds", ns_per_byte * (double)n / 1e9);
     if (!h->size_known) return PITH_OK;
     if (n > options->max_content_size - PITH_MIN(content_before, options->max_content_size))

@@ -6,8 +6,10 @@
 #include "pith/lm.h"
 
 #define MODELS_MAX 16
+#define SWAP(word) __builtin_bswap32(word) /* as the canonical form of the hash is written */
 
 typedef struct models {
+    bool given; /* by the user, not opened because an archive or recipe asked */
     unsigned n;
     file_model model[MODELS_MAX];
 } models;
@@ -57,8 +59,14 @@ pith_status pith_lm_use(pith_ctx *ctx, const char *path) {
     pthread_mutex_lock(&lock);
     pith_status status = list_of(ctx, &m);
     if (!status) status = open_one(ctx, path, m);
+    if (!status) m->given = true;
     pthread_mutex_unlock(&lock);
     return status;
+}
+
+bool models_given(pith_ctx *ctx) {
+    const models *m = pith_attached_get(ctx, &key);
+    return m && m->given;
 }
 
 pith_status models_newest(pith_ctx *ctx, file_model *out) {
@@ -80,18 +88,28 @@ static bool find(const models *m, const uint32_t *hash, file_model *out) {
     return false;
 }
 
+/* Compared before anything is opened, so that an archive that names some other model costs nothing. */
+static bool is_built_in(const uint32_t *hash) {
+    uint8_t built_in[16];
+    lm_default_hash(built_in);
+    for (unsigned i = 0; i < MODEL_HASH_WORDS; i++)
+        if (load32(built_in + 4 * i) != hash[i]) return false;
+    return true;
+}
+
 pith_status models_find(pith_ctx *ctx, const uint32_t hash[MODEL_HASH_WORDS], file_model *out) {
-    models *m;
     pthread_mutex_lock(&lock);
-    pith_status status = list_of(ctx, &m);
-    bool found = !status && find(m, hash, out);
-    if (!status && !found && m->n < MODELS_MAX) { /* perhaps it is the built-in one, not opened yet */
-        status = open_one(ctx, NULL, m);
+    models *m = pith_attached_get(ctx, &key);
+    pith_status status = PITH_OK;
+    bool found = m && find(m, hash, out);
+    if (!found && is_built_in(hash)) { /* not opened yet */
+        status = list_of(ctx, &m);
+        if (!status) status = open_one(ctx, NULL, m);
         found = !status && find(m, hash, out);
     }
     pthread_mutex_unlock(&lock);
     if (status || found) return status;
     return pith_fail(ctx, PITH_E_UNSUPPORTED,
                      "this was coded with the language model %08x%08x%08x%08x, which is not at hand; give its file "
-                     "(pith --model FILE)", hash[3], hash[2], hash[1], hash[0]);
+                     "(pith --model FILE)", SWAP(hash[0]), SWAP(hash[1]), SWAP(hash[2]), SWAP(hash[3]));
 }

@@ -49,7 +49,7 @@ static pith_status try_codec(choice *c, const select_codec *codec, const fronted
                       .hash = c->best->hash};
     pith_status status = codec->codec->encode(c->ctx, &codec->args, f->data, f->n, c->scratch,
                                               PITH_MIN(c->n, c->best->coded_n), &h.coded_n);
-    if (status || h.coded_n > c->n || h.coded_n == 0 || !block_time_is_fair(&h, c->first)) return status;
+    if (status || h.coded_n > c->n || h.coded_n == 0 || !block_time_is_fair(c->ctx, &h, c->first)) return status;
     size_t total = h.coded_n + header_bytes(&h);
     if (total >= c->best_n) return PITH_OK;
     memcpy(c->coded, c->scratch, h.coded_n);

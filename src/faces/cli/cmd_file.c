@@ -362,6 +362,7 @@ static int use_model(run *r) {
     if (!name) return CLI_OK;
     char shown[200];
     if (pith_lm_use(r->ctx, strcmp(name, "default") == 0 ? NULL : name) == PITH_OK) return CLI_OK;
+    if (strstr(pith_error(r->ctx), name)) return cli_error("%s", pith_error(r->ctx)); /* it names the file itself */
     return cli_error("%s: %s", cli_safe_text(shown, sizeof shown, name), pith_error(r->ctx));
 }
 

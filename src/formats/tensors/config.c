@@ -5,6 +5,7 @@
 
 #include "formats/json/json.h"
 #include "formats/tensors/names.h"
+#include "math/math.h"
 
 typedef struct config_key {
     const char *from[3]; /* the first of these that is there */
@@ -154,7 +155,7 @@ static pith_status put_rope_factors(pith_ctx *ctx, tensor_store *s, const json_t
     uint8_t *data = status ? NULL : store_bytes(ctx, s, (size_t)t.bytes);
     if (!data) return status ? status : pith_alloc_status(ctx);
     for (uint64_t i = 0; i < t.ne[0]; i++) {
-        double wave = 2 * 3.14159265358979323846 * pow(base, 2 * (double)i / dim), value = factor;
+        double wave = 2 * 3.14159265358979323846 * real_pow(base, 2 * (double)i / dim), value = factor;
         if (wave < context / high) {
             value = 1;
         } else if (wave <= context / low) {

@@ -106,6 +106,12 @@ pith_status tensor_file_open_memory(pith_ctx *ctx, const uint8_t *data, size_t s
 
 void tensor_file_close(pith_ctx *ctx, tensor_file *f) { store_free(ctx, (tensor_store *)f); }
 
+void tensor_bytes_hash(const void *data, size_t size, uint8_t hash[16]) {
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits(data, size));
+    memcpy(hash, canonical.digest, 16);
+}
+
 pith_status tensor_file_hash(pith_ctx *ctx, const tensor_file *f, uint8_t hash[16]) {
     const tensor_store *s = (const tensor_store *)f;
     XXH3_state_t *state = XXH3_createState();
@@ -113,12 +119,11 @@ pith_status tensor_file_hash(pith_ctx *ctx, const tensor_file *f, uint8_t hash[1
     XXH3_128bits_reset(state);
     const size_t step = (size_t)16 << 20;
     pith_status status = PITH_OK;
-    uint64_t done_bytes = 0;
     for (size_t i = 0; i < s->n_maps && !status; i++)
         for (size_t at = 0; at < s->maps[i].size && !status; at += step) {
             size_t n = PITH_MIN(step, s->maps[i].size - at);
             XXH3_128bits_update(state, s->maps[i].data + at, n);
-            status = pith_tick(ctx, done_bytes += n, s->file.file_bytes);
+            if (pith_cancelled(ctx)) status = pith_fail(ctx, PITH_E_CANCELLED, "cancelled");
         }
     XXH128_canonical_t canonical;
     XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(state));

@@ -109,6 +109,8 @@ double meta_number_at(const meta_value *array, uint64_t i);
 
 /* XXH3-128 of the whole file, the identity of a model. */
 pith_status tensor_file_hash(pith_ctx *ctx, const tensor_file *f, uint8_t hash[16]);
+/* The same of bytes in memory. */
+void tensor_bytes_hash(const void *data, size_t size, uint8_t hash[16]);
 
 /* ---- writing ---- */
 

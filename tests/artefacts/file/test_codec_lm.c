@@ -106,8 +106,7 @@ static pith_status restore(pith_ctx *ctx, const sample *s, const uint8_t *archiv
         assert_int_equal(got, s->raw_n);
         assert_memory_equal(out, s->raw, got);
     }
-    if (status != PITH_E_UNSUPPORTED) /* looking for a model opens the built-in one, which stays */
-        assert_int_equal(pith_memory_used(ctx), used);
+    assert_int_equal(pith_memory_used(ctx), used);
     return status;
 }
 
@@ -236,7 +235,8 @@ static void the_model_must_be_at_hand(void **state) {
     pith_ctx_free(ctx);
     char hash[40];
     const uint32_t *h = p.block.codec_args.v + ARG_HASH;
-    snprintf(hash, sizeof hash, "%08x%08x%08x%08x", h[3], h[2], h[1], h[0]);
+    snprintf(hash, sizeof hash, "%08x%08x%08x%08x", __builtin_bswap32(h[0]), __builtin_bswap32(h[1]), __builtin_bswap32(h[2]),
+             __builtin_bswap32(h[3]));
 
     ctx = session(-1, -1);
     assert_int_equal(restore(ctx, &s, s.archive, s.n), PITH_E_UNSUPPORTED);
@@ -324,13 +324,12 @@ static void arguments_are_checked(void **state) {
     uint8_t *bytes = malloc(sizeof s.archive);
     assert_int_equal(put_together(&good, bytes), s.n);
     assert_memory_equal(bytes, s.archive, s.n);
-    /* less than the model takes, and a window longer than it knows */
-    static const struct {
-        int arg, by;
-    } lies[] = {{ARG_NS, -1}, {ARG_MIB, -1}, {ARG_WINDOW, 1}};
+    /* far less than the model takes, and a window longer than it knows */
+    static const int lies[] = {ARG_NS, ARG_MIB, ARG_WINDOW};
     for (size_t i = 0; i < PITH_COUNT(lies); i++) {
         parts p = good;
-        p.block.codec_args.v[lies[i].arg] += (uint32_t)lies[i].by;
+        uint32_t *claim = &p.block.codec_args.v[lies[i]];
+        *claim = lies[i] == ARG_WINDOW ? *claim + 1 : *claim / 2 - 1;
         pith_status status = restore(ctx, &s, bytes, put_together(&p, bytes));
         assert_int_equal(status, PITH_E_FORMAT);
     }
