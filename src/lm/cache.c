@@ -13,6 +13,7 @@
 
 #define TILE 64         /* keys in a tile */
 #define VALUE_RUN 128   /* values added at a time, so that they stay near */
+#define SMALL 32768     /* products that are not worth waking anybody */
 #define ROWS_AT_ONCE 32 /* query rows (tokens times heads of a group) of one part */
 
 typedef struct plain_cache {
@@ -159,9 +160,12 @@ static pith_status plain_attend(lm_cache *base, uint32_t layer, const cache_quer
                                 pith_team *team, const cache_watch *watch) {
     plain_cache *c = (plain_cache *)base;
     attend_job job = {c, layer, spans, n_spans, watch};
-    size_t n_parts = 0;
-    for (size_t s = 0; s < n_spans; s++) n_parts += tiles_of(c, &spans[s]) * c->shape.n_kv_heads;
-    if (!watch) {
+    size_t n_parts = 0, work = 0;
+    for (size_t s = 0; s < n_spans; s++) {
+        n_parts += tiles_of(c, &spans[s]) * c->shape.n_kv_heads;
+        work += spans[s].n * (spans[s].first + spans[s].n) * c->shape.n_heads * c->shape.head_dim;
+    }
+    if (!watch && work >= SMALL) {
         pith_team_run(team, attend_part, &job, n_parts);
         return PITH_OK;
     }

@@ -1,6 +1,6 @@
 /* Opening a model: every tensor its architecture lists is found, its shape held against the
- * hyper-parameters, and put in its place; matrices stay in the file. Nothing is allocated for
- * weights before all of them are known to fit. */
+ * hyper-parameters, and put in its place; matrices stay in the file or are copied to big pages.
+ * Nothing is allocated for weights before all of them are known to fit. */
 #include <math.h>
 #include <stdio.h>
 
@@ -145,6 +145,39 @@ static pith_status take_weights(pith_ctx *ctx, lm_model *m) {
     return take_all(&l);
 }
 
+/* ---- a copy in big pages ---- */
+
+#define PACK_ALIGN 64u
+
+/* Every matrix that is multiplied and stands in the file: gets its place behind *at in `block`. */
+static void pack_list(lm_weight *w, size_t n, uint8_t *block, uint64_t *at) {
+    for (size_t i = 0; i < n; i++) {
+        lm_matrix *a = &w[i].matrix;
+        if (!a->data || w[i].values) continue;
+        uint64_t bytes = (uint64_t)a->n_rows * a->row_bytes;
+        if (block) a->data = memcpy(block + *at, a->data, (size_t)bytes);
+        *at += (bytes + PACK_ALIGN - 1) / PACK_ALIGN * PACK_ALIGN;
+    }
+}
+
+static uint64_t pack_all(lm_model *m, uint8_t *block) {
+    uint64_t at = 0;
+    pack_list(&m->w[W_OUTPUT], 1, block, &at); /* of the others single rows are looked up */
+    for (size_t i = 0; i < m->dim[DIM_LAYERS]; i++) pack_list(m->layers[i].w, N_LAYER_WEIGHTS, block, &at);
+    return at;
+}
+
+/* One stream through huge pages was measured up to twice as fast as one through the small pages
+ * of a mapped file. All weights pass by for every token. */
+static pith_status pack(pith_ctx *ctx, lm_model *m) {
+    uint64_t bytes = pack_all(m, NULL), used = pith_memory_used(ctx), limit = pith_ctx_memory(ctx);
+    if (!bytes || used > limit || bytes > (limit - used) / 2 || bytes > SIZE_MAX) return PITH_OK;
+    m->packed = pith_zalloc(ctx, (size_t)bytes); /* zeroed memory is the kind that comes in huge pages */
+    if (!m->packed) return pith_alloc_status(ctx);
+    pack_all(m, m->packed);
+    return PITH_OK;
+}
+
 /* What a file made from a Hugging Face folder may still hold another way. */
 static pith_status adapt(pith_ctx *ctx, lm_model *m) {
     bool transposed = false;
@@ -189,6 +222,7 @@ pith_status lm_open_file(pith_ctx *ctx, const tensor_file *f, lm_model **out) {
     if (!status) status = adapt(ctx, m);
     if (!status) status = rope_open(ctx, m);
     if (!status) status = open_tokenizer(ctx, m);
+    if (!status) status = pack(ctx, m);
     if (status) {
         lm_close(ctx, m);
         return status;
@@ -225,6 +259,7 @@ void lm_close(pith_ctx *ctx, lm_model *m) {
     for (size_t i = 0; m->layers && i < m->dim[DIM_LAYERS]; i++) free_weights(ctx, m->layers[i].w, N_LAYER_WEIGHTS);
     free_weights(ctx, m->w, N_MODEL_WEIGHTS);
     pith_free(ctx, m->layers);
+    pith_free(ctx, m->packed);
     pith_free(ctx, m->rope_turns);
     tokenizer_free(ctx, m->tokenizer);
     if (m->own_file) tensor_file_close(ctx, m->own_file);

@@ -9,7 +9,7 @@
 /* A weight that is not there has neither matrix.data nor values. */
 typedef struct lm_weight {
     char name[72];
-    lm_matrix matrix; /* in place in the file, or on `values` where its type has no kernel */
+    lm_matrix matrix; /* in the file or in `packed`, or on `values` where its type has no kernel */
     float *values;    /* F32, owned */
 } lm_weight;
 
@@ -30,6 +30,7 @@ struct lm_model {
     double *rope_turns; /* [n_rope / 2] radians per position */
     lm_weight w[N_MODEL_WEIGHTS];
     lm_layer *layers;
+    uint8_t *packed; /* a copy of the matrices; NULL: they stay in the file */
 };
 
 /* Bytes of the built-in model. */

@@ -62,8 +62,29 @@ typedef void matmul_rows_fn(const lm_matrix *w, const lm_activations *a, float *
                             size_t row1);
 extern matmul_rows_fn matmul_rows_q8_0, matmul_rows_q4_0, matmul_rows_q4_1, matmul_rows_q5_0, matmul_rows_q5_1,
     matmul_rows_iq4_nl, matmul_rows_mxfp4, matmul_rows_q2_k, matmul_rows_q3_k, matmul_rows_q4_k, matmul_rows_q5_k,
-    matmul_rows_q6_k, matmul_rows_iq4_xs, matmul_rows_tq2_0, matmul_rows_iq2_xxs, matmul_rows_iq2_xs,
-    matmul_rows_iq2_s, matmul_rows_iq3_xxs, matmul_rows_iq3_s, matmul_rows_iq1_s;
+    matmul_rows_q6_k, matmul_rows_iq4_xs, matmul_rows_tq2_0, matmul_rows_iq2_xxs, matmul_rows_iq2_xs, matmul_rows_iq2_s,
+    matmul_rows_iq3_xxs, matmul_rows_iq3_s, matmul_rows_iq1_s;
+
+/* matmul_rows_NAME from `some`, which takes a constant number of tokens. One function for each number:
+ * in one for all the compiler keeps too many constants in registers. */
+#define ROWS_FUNCTION(name, n, some, kind)                                                                             \
+    VNNI_TARGET static __attribute__((noinline)) void name##_##n(                                                      \
+        const lm_matrix *w, const lm_activations *a, float *y, size_t y_stride, size_t r0, size_t rows, size_t t) {    \
+        some(w, a, y, y_stride, r0, rows, t, kind, n);                                                                 \
+    }
+#define ROWS_FUNCTIONS(name, some, kind)                                                                               \
+    ROWS_FUNCTION(name, 1, some, kind)                                                                                 \
+    ROWS_FUNCTION(name, 2, some, kind)                                                                                 \
+    ROWS_FUNCTION(name, 4, some, kind)                                                                                 \
+    void matmul_rows_##name(const lm_matrix *w, const lm_activations *a, float *y, size_t y_stride, size_t row0,       \
+                            size_t row1) {                                                                             \
+        for (size_t r0 = row0; r0 < row1; r0 += 16) {                                                                  \
+            size_t rows = PITH_MIN(row1 - r0, 16), t = 0;                                                              \
+            for (; t + 4 <= a->n_tokens; t += 4) name##_4(w, a, y, y_stride, r0, rows, t);                             \
+            for (; t + 2 <= a->n_tokens; t += 2) name##_2(w, a, y, y_stride, r0, rows, t);                             \
+            if (t < a->n_tokens) name##_1(w, a, y, y_stride, r0, rows, t);                                             \
+        }                                                                                                              \
+    }
 
 /* The order of the activations is then that in which the bytes come out of the blocks: */
 typedef enum matmul_order {

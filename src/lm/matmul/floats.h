@@ -31,7 +31,9 @@ FLOATS_BODY floats_tile(const floats_job *j, const tensor_type type, const int r
         for (int t = 0; t < tokens; t++) sum[r][t] = LANES_ZERO;
     size_t c = 0;
     for (; c + 16 <= j->n_cols; c += 16) {
-        if (rows == 1 && tokens == 1) matmul_prefetch(j->w + c * size, 16 * size);
+        if (tokens == 1)
+#pragma GCC unroll 8
+            for (int r = 0; r < rows; r++) matmul_prefetch(j->w + (size_t)r * j->row_bytes + c * size, 16 * size);
         lanes w[FLOATS_ROWS];
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) w[r] = LANES_WEIGHTS(j->w + (size_t)r * j->row_bytes + c * size, type);
@@ -68,6 +70,7 @@ FLOATS_BODY floats_some(const floats_job *j, const tensor_type type, const int r
 
 /* Tokens in blocks that fit the second-level cache; all rows pass each block. */
 #define FLOATS_BLOCK_BYTES (384u << 10)
+#define FLOATS_NEAR 4096 /* bytes of a row */
 
 FLOATS_BODY floats_type(const lm_matrix *w, const lm_activations *a, float *y, size_t y_stride, size_t row0,
                         size_t row1, const tensor_type type) {
@@ -76,12 +79,18 @@ FLOATS_BODY floats_type(const lm_matrix *w, const lm_activations *a, float *y, s
     for (size_t t0 = 0; t0 < a->n_tokens; t0 += block) {
         size_t t1 = PITH_MIN(t0 + block, a->n_tokens);
         for (size_t r = row0; r < row1;) {
-            /* One stream from memory is faster than several. */
-            size_t rows = a->n_tokens > 1 && row1 - r >= FLOATS_ROWS ? FLOATS_ROWS : 1;
+            /* From memory, one stream is faster than several that lie far apart. */
+            bool several = a->n_tokens > 1 || w->row_bytes <= FLOATS_NEAR;
+            size_t rows = several && row1 - r >= FLOATS_ROWS ? FLOATS_ROWS : 1;
             for (size_t t = t0; t < t1;) {
                 size_t tokens = t1 - t >= FLOATS_TOKENS ? FLOATS_TOKENS : t1 - t >= 2 ? 2 : 1;
-                floats_job j = {w->data + r * w->row_bytes, w->row_bytes, a->x + t * a->x_stride, a->x_stride,
-                                y + t * y_stride + r,       y_stride,     a->n_cols};
+                floats_job j = {w->data + r * w->row_bytes,
+                                w->row_bytes,
+                                a->x + t * a->x_stride,
+                                a->x_stride,
+                                y + t * y_stride + r,
+                                y_stride,
+                                a->n_cols};
                 if (rows == FLOATS_ROWS)
                     floats_some(&j, type, FLOATS_ROWS, tokens);
                 else

@@ -1,12 +1,25 @@
 /* Unpacks one block of each quantised type into bytes, whole-number scales and floats: see
  * matmul_form. Plain C, compiled once for each instruction set; MATMUL_HALF(p) reads a half
- * float at p. Layouts: ggml-org/ggml, ggml-common.h and ggml-quants.c (formats are facts). */
+ * float at p, MATMUL_LOOKUP16(table, q, n) replaces n bytes, a multiple of 32, by those of a table of 16.
+ * Layouts: ggml-org/ggml, ggml-common.h and ggml-quants.c (formats are facts). */
 #ifndef LM_MATMUL_FORMS_H
 #define LM_MATMUL_FORMS_H
 
 #include "lm/matmul/parts.h"
 
 typedef void (*matmul_unpack_fn)(const uint8_t *restrict b, uint8_t *restrict q, matmul_scales *restrict u);
+
+/* Eight bytes, the lowest first. On little-endian machines in one piece: compilers take store64 apart
+ * where several follow each other. */
+PITH_INLINE void put8(uint8_t *q, uint64_t v) {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    memcpy(q, &v, sizeof v);
+#else
+    store64(q, v);
+#endif
+}
+
+#define EACH_BYTE 0x0101010101010101u
 
 /* ---- blocks of 32 ------------------------------------------------------------------------ */
 
@@ -16,15 +29,25 @@ static void unpack_q8_0(const uint8_t *restrict b, uint8_t *restrict q, matmul_s
 }
 
 PITH_INLINE void nibbles32(const uint8_t *restrict p, uint8_t *restrict q) {
-    for (int i = 0; i < 16; i++) {
-        q[i] = p[i] & 15;
-        q[i + 16] = p[i] >> 4;
-    }
+    uint64_t a = load64(p), b = load64(p + 8);
+    put8(q, a & 15 * EACH_BYTE);
+    put8(q + 8, b & 15 * EACH_BYTE);
+    put8(q + 16, a >> 4 & 15 * EACH_BYTE);
+    put8(q + 24, b >> 4 & 15 * EACH_BYTE);
 }
 
-PITH_INLINE void fifth_bits(const uint8_t *p, uint8_t *q) {
-    uint32_t high = load32(p);
-    for (int i = 0; i < 32; i++) q[i] = (uint8_t)(q[i] | (high >> i & 1) << 4);
+/* Eight bits to the lowest bits of eight bytes. */
+PITH_INLINE uint64_t spread_bits(unsigned bits) {
+    return ((bits * EACH_BYTE & 0x8040201008040201u) + 0x7f * EACH_BYTE) >> 7 & EACH_BYTE;
+}
+
+/* Nibbles at `low` with fifth bits at `high`. */
+PITH_INLINE void fives32(const uint8_t *restrict low, const uint8_t *restrict high, uint8_t *restrict q) {
+    uint64_t a = load64(low), b = load64(low + 8);
+    put8(q, (a & 15 * EACH_BYTE) | spread_bits(high[0]) << 4);
+    put8(q + 8, (b & 15 * EACH_BYTE) | spread_bits(high[1]) << 4);
+    put8(q + 16, (a >> 4 & 15 * EACH_BYTE) | spread_bits(high[2]) << 4);
+    put8(q + 24, (b >> 4 & 15 * EACH_BYTE) | spread_bits(high[3]) << 4);
 }
 
 static void unpack_q4_0(const uint8_t *restrict b, uint8_t *restrict q, matmul_scales *restrict u) {
@@ -40,21 +63,22 @@ static void unpack_q4_1(const uint8_t *restrict b, uint8_t *restrict q, matmul_s
 
 static void unpack_q5_0(const uint8_t *restrict b, uint8_t *restrict q, matmul_scales *restrict u) {
     u->d = MATMUL_HALF(b);
-    nibbles32(b + 6, q);
-    fifth_bits(b + 2, q);
+    fives32(b + 6, b + 2, q);
 }
 
 static void unpack_q5_1(const uint8_t *restrict b, uint8_t *restrict q, matmul_scales *restrict u) {
     u->d = MATMUL_HALF(b);
     u->m = MATMUL_HALF(b + 2);
-    nibbles32(b + 8, q);
-    fifth_bits(b + 4, q);
+    fives32(b + 8, b + 4, q);
 }
+
+/* The levels of IQ4_NL (blocks_iq4nl_values) plus 128. */
+static const uint8_t iq4_bytes[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
 
 static void unpack_iq4_nl(const uint8_t *restrict b, uint8_t *restrict q, matmul_scales *restrict u) {
     u->d = MATMUL_HALF(b);
     nibbles32(b + 2, q);
-    for (int i = 0; i < 32; i++) q[i] = (uint8_t)(blocks_iq4nl_values[q[i]] + 128);
+    MATMUL_LOOKUP16(iq4_bytes, q, 32);
 }
 
 /* Twice the values of FP4 E2M1, plus 12; the exponent is a power of two with half its weight. */
@@ -63,7 +87,7 @@ static void unpack_mxfp4(const uint8_t *restrict b, uint8_t *restrict q, matmul_
     uint32_t bits = b[0] < 2 ? (uint32_t)0x200000 << b[0] : (uint32_t)(b[0] - 1) << 23;
     memcpy(&u->d, &bits, 4);
     nibbles32(b + 1, q);
-    for (int i = 0; i < 32; i++) q[i] = value[q[i]];
+    MATMUL_LOOKUP16(value, q, 32);
 }
 
 /* ---- blocks of 256 with scales of bits ----------------------------------------------------- */
@@ -75,8 +99,7 @@ static void unpack_q2_k(const uint8_t *restrict b, uint8_t *restrict q, matmul_s
     }
     for (int half = 0; half < 2; half++)
         for (int plane = 0; plane < 4; plane++)
-            for (int i = 0; i < 32; i++)
-                q[half * 128 + plane * 32 + i] = b[16 + half * 32 + i] >> 2 * plane & 3;
+            for (int i = 0; i < 32; i++) q[half * 128 + plane * 32 + i] = b[16 + half * 32 + i] >> 2 * plane & 3;
     u->d = MATMUL_HALF(b + 80);
     u->m = MATMUL_HALF(b + 82);
 }
@@ -149,17 +172,16 @@ static void unpack_iq4_xs(const uint8_t *restrict b, uint8_t *restrict q, matmul
         u->scale[i] = (int16_t)(((b[4 + i / 2] >> 4 * (i % 2) & 15) | (high >> 2 * i & 3) << 4) - 32);
         nibbles32(b + 8 + 16 * i, q + 32 * i);
     }
-    for (int i = 0; i < 256; i++) q[i] = (uint8_t)(blocks_iq4nl_values[q[i]] + 128);
+    MATMUL_LOOKUP16(iq4_bytes, q, 256);
 }
 
 /* ---- blocks of 256 from lattices ----------------------------------------------------------- */
 
-/* n magnitudes, the lowest byte first, with a sign bit each, around zero. */
-PITH_INLINE void signed_grid(uint64_t grid, unsigned signs, int n, uint8_t zero, uint8_t *q) {
-    for (int i = 0; i < n; i++) {
-        int value = (int)(grid >> 8 * i & 255), minus = -(int)(signs >> i & 1);
-        q[i] = (uint8_t)(zero + ((value ^ minus) - minus));
-    }
+/* Eight magnitudes, the lowest byte first, with a sign bit each, around zero: no byte is below 0 or
+ * above 127, so that eight are worked on as one number. */
+PITH_INLINE void signed_grid(uint64_t grid, unsigned signs, uint8_t zero, uint8_t *q) {
+    uint64_t minus = spread_bits(signs) * 255;
+    put8(q, zero * EACH_BYTE + grid - 2 * (grid & minus));
 }
 
 static void unpack_iq2_xxs(const uint8_t *restrict b, uint8_t *restrict q, matmul_scales *restrict u) {
@@ -169,24 +191,31 @@ static void unpack_iq2_xxs(const uint8_t *restrict b, uint8_t *restrict q, matmu
         uint32_t rest = load32(p + 4);
         u->scale[g] = (int16_t)(2 * (rest >> 28) + 1);
         for (int l = 0; l < 4; l++)
-            signed_grid(blocks_iq2xxs_grid[p[l]], blocks_iq2_signs[rest >> 7 * l & 127], 8, 43, q + 32 * g + 8 * l);
+            signed_grid(blocks_iq2xxs_grid[p[l]], blocks_iq2_signs[rest >> 7 * l & 127], 43, q + 32 * g + 8 * l);
     }
 }
 
 static void unpack_iq2_xs(const uint8_t *restrict b, uint8_t *restrict q, matmul_scales *restrict u) {
     u->d = MATMUL_HALF(b) * 0.125f;
-    for (int i = 0; i < 32; i++) {
-        uint16_t code = load16(b + 2 + 2 * i);
-        signed_grid(blocks_iq2xs_grid[code & 511], blocks_iq2_signs[code >> 9], 8, 43, q + 8 * i);
+    for (int i = 0; i < 32; i += 4) {
+        uint64_t codes = load64(b + 2 + 2 * i);
+        for (int k = 0; k < 4; k++) {
+            unsigned code = codes >> 16 * k & 0xffff;
+            signed_grid(blocks_iq2xs_grid[code & 511], blocks_iq2_signs[code >> 9], 43, q + 8 * (i + k));
+        }
     }
     for (int i = 0; i < 16; i++) u->scale[i] = (int16_t)(2 * (b[66 + i / 2] >> 4 * (i % 2) & 15) + 1);
 }
 
 static void unpack_iq2_s(const uint8_t *restrict b, uint8_t *restrict q, matmul_scales *restrict u) {
     u->d = MATMUL_HALF(b) * 0.125f;
-    for (int i = 0; i < 32; i++) {
-        unsigned code = b[2 + i] | (unsigned)(b[66 + i / 4] >> 2 * (i % 4) & 3) << 8;
-        signed_grid(blocks_iq2s_grid[code], b[34 + i], 8, 43, q + 8 * i);
+    for (int g = 0; g < 8; g++) {
+        unsigned high = b[66 + g];
+        uint32_t low = load32(b + 2 + 4 * g), signs = load32(b + 34 + 4 * g);
+        for (int k = 0; k < 4; k++) {
+            unsigned code = (low >> 8 * k & 255) | (high >> 2 * k & 3) << 8;
+            signed_grid(blocks_iq2s_grid[code], signs >> 8 * k & 255, 43, q + 32 * g + 8 * k);
+        }
     }
     for (int i = 0; i < 16; i++) u->scale[i] = (int16_t)(2 * (b[74 + i / 2] >> 4 * (i % 2) & 15) + 1);
 }
@@ -199,25 +228,30 @@ static void unpack_iq3_xxs(const uint8_t *restrict b, uint8_t *restrict q, matmu
         u->scale[g] = (int16_t)(2 * (rest >> 28) + 1);
         for (int l = 0; l < 4; l++) {
             uint64_t grid = blocks_iq3xxs_grid[p[2 * l]] | (uint64_t)blocks_iq3xxs_grid[p[2 * l + 1]] << 32;
-            signed_grid(grid, blocks_iq2_signs[rest >> 7 * l & 127], 8, 62, q + 32 * g + 8 * l);
+            signed_grid(grid, blocks_iq2_signs[rest >> 7 * l & 127], 62, q + 32 * g + 8 * l);
         }
     }
 }
 
 static void unpack_iq3_s(const uint8_t *restrict b, uint8_t *restrict q, matmul_scales *restrict u) {
     u->d = MATMUL_HALF(b);
-    for (int i = 0; i < 32; i++) {
-        const uint8_t *p = b + 2 + 2 * i;
-        unsigned high = b[66 + i / 4] >> 2 * (i % 4);
-        uint64_t grid = blocks_iq3s_grid[p[0] | (high & 1) << 8] | (uint64_t)blocks_iq3s_grid[p[1] | (high & 2) << 7] << 32;
-        signed_grid(grid, b[74 + i], 8, 15, q + 8 * i);
+    for (int g = 0; g < 8; g++) {
+        unsigned high = b[66 + g];
+        uint64_t low = load64(b + 2 + 8 * g);
+        uint32_t signs = load32(b + 74 + 4 * g);
+        for (int k = 0; k < 4; k++) {
+            uint64_t grid = blocks_iq3s_grid[(low >> 16 * k & 255) | (high >> 2 * k & 1) << 8];
+            grid |= (uint64_t)blocks_iq3s_grid[(low >> (16 * k + 8) & 255) | (high >> (2 * k + 1) & 1) << 8] << 32;
+            signed_grid(grid, signs >> 8 * k & 255, 15, q + 32 * g + 8 * k);
+        }
     }
     for (int g = 0; g < 8; g++) u->scale[g] = (int16_t)(2 * (b[106 + g / 2] >> 4 * (g % 2) & 15) + 1);
 }
 
 /* Eight numbers of -1, 0 and 1, eight times as big, an eighth up or down. */
 PITH_INLINE void shifted_grid(uint64_t grid, bool down, uint8_t *q) {
-    for (int i = 0; i < 8; i++) q[i] = (uint8_t)(9 + 8 * (int8_t)(grid >> 8 * i & 255) + (down ? -1 : 1));
+    uint64_t odd = (grid & EACH_BYTE) * 8, negative = (grid >> 7 & EACH_BYTE) * 16;
+    put8(q, (down ? 8 * EACH_BYTE : 10 * EACH_BYTE) + odd - negative);
 }
 
 static void unpack_iq1_s(const uint8_t *restrict b, uint8_t *restrict q, matmul_scales *restrict u) {
@@ -234,9 +268,12 @@ static void unpack_iq1_s(const uint8_t *restrict b, uint8_t *restrict q, matmul_
 static void unpack_iq1_m(const uint8_t *restrict b, uint8_t *restrict q, matmul_scales *restrict u) {
     uint8_t d[2] = {(uint8_t)(b[49] >> 4 | (b[51] & 0xf0)), (uint8_t)(b[53] >> 4 | (b[55] & 0xf0))};
     u->d = MATMUL_HALF(d) * 0.125f;
-    for (int i = 0; i < 32; i++) {
-        unsigned high = b[32 + i / 2] >> 4 * (i % 2);
-        shifted_grid(blocks_iq1s_grid[b[i] | (high & 7) << 8], high & 8, q + 8 * i);
+    for (int g = 0; g < 8; g++) {
+        uint32_t low = load32(b + 4 * g);
+        unsigned high = load16(b + 32 + 2 * g);
+        for (int k = 0; k < 4; k++)
+            shifted_grid(blocks_iq1s_grid[(low >> 8 * k & 255) | (high >> 4 * k & 7) << 8], high >> 4 * k & 8,
+                         q + 32 * g + 8 * k);
     }
     for (int i = 0; i < 16; i++) u->scale[i] = (int16_t)(2 * (load16(b + 48 + i / 4 * 2) >> 3 * (i % 4) & 7) + 1);
 }
@@ -262,8 +299,7 @@ static void unpack_tq1_0(const uint8_t *restrict b, uint8_t *restrict q, matmul_
 static void unpack_tq2_0(const uint8_t *restrict b, uint8_t *restrict q, matmul_scales *restrict u) {
     for (int half = 0; half < 2; half++)
         for (int plane = 0; plane < 4; plane++)
-            for (int i = 0; i < 32; i++)
-                q[half * 128 + plane * 32 + i] = b[half * 32 + i] >> 2 * plane & 3;
+            for (int i = 0; i < 32; i++) q[half * 128 + plane * 32 + i] = b[half * 32 + i] >> 2 * plane & 3;
     unit_scales(u);
     u->d = MATMUL_HALF(b + 64);
 }

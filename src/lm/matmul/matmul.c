@@ -102,22 +102,3 @@ void matmul_prepare(lm_activations *a, tensor_type type, const float *x, size_t 
 void matmul_rows(const lm_matrix *w, const lm_activations *a, float *y, size_t y_stride, size_t row0, size_t row1) {
     best()->rows(w, a, y, y_stride, row0, row1);
 }
-
-pith_status matmul_pack(pith_ctx *ctx, lm_matrix *w) {
-    if (w->packed) return PITH_OK;
-    if (w->row_bytes && w->n_rows > SIZE_MAX / w->row_bytes)
-        return pith_fail(ctx, PITH_E_ARGUMENT, "a matrix of %zu rows is too big to copy", w->n_rows);
-    /* Zeroed memory is the kind that comes in huge pages. */
-    w->packed = pith_zalloc(ctx, w->n_rows * w->row_bytes);
-    if (!w->packed) return pith_alloc_status(ctx);
-    memcpy(w->packed, w->data, w->n_rows * w->row_bytes);
-    w->data = w->packed;
-    return PITH_OK;
-}
-
-void matmul_unpack(pith_ctx *ctx, lm_matrix *w) {
-    if (!w->packed) return;
-    pith_free(ctx, w->packed);
-    w->packed = NULL;
-    w->data = NULL;
-}

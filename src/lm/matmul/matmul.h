@@ -14,11 +14,10 @@
 
 typedef struct lm_matrix {
     tensor_type type;
-    size_t n_rows;       /* outputs */
-    size_t n_cols;       /* inputs: a whole number of blocks */
+    size_t n_rows; /* outputs */
+    size_t n_cols; /* inputs: a whole number of blocks */
     size_t row_bytes;
-    const uint8_t *data; /* [n_rows][row_bytes], any alignment; of the file, or `packed` */
-    void *packed;        /* copy made by matmul_pack, owned by the matrix; NULL otherwise */
+    const uint8_t *data; /* [n_rows][row_bytes], any alignment */
 } lm_matrix;
 
 /* Whether weights of this type and width have a kernel. Others are decoded to F32 at load. */
@@ -38,12 +37,6 @@ void matmul_prepare(lm_activations *a, tensor_type type, const float *x, size_t 
  * multiples of MATMUL_ROW_TILE are fastest; any are right. */
 #define MATMUL_ROW_TILE 16
 void matmul_rows(const lm_matrix *w, const lm_activations *a, float *y, size_t y_stride, size_t row0, size_t row1);
-
-/* Optional: copies the rows into memory of huge pages, for which one stream of one token was measured
- * up to twice as fast as small pages of a mapped file. Results keep their bits. matmul_unpack frees
- * the copy; then the matrix has no data. */
-pith_status matmul_pack(pith_ctx *ctx, lm_matrix *w);
-void matmul_unpack(pith_ctx *ctx, lm_matrix *w);
 
 /* Kernels of one instruction set for tests and benchmarks; NULL when the machine lacks it. */
 typedef struct matmul_ops matmul_ops;

@@ -29,7 +29,8 @@ typedef struct weights {
 #define WEIGHTS(p, wide) load_weights(p, wide)
 #define DOT(s, w, x, wide) dot8(s, w, x, wide)
 #define DOT16(s, w, x) _mm256_add_epi32(s, _mm256_madd_epi16(w, _mm256_set1_epi32(int_at(x))))
-#define INTERLEAVE(to, from) interleave8(to, from)
+#define INTERLEAVE(to, from, n) interleave8(to, from, n)
+#define MATMUL_LOOKUP16(table, q, n) lookup16(table, q, n)
 
 #include "base/base.h"
 
@@ -56,12 +57,19 @@ PITH_INLINE __m256i dot8(__m256i s, weights w, const int8_t *p, bool wide) {
     return _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_maddubs_epi16(w.size, x), _mm256_set1_epi16(1)));
 }
 
-/* to[k][r] = dword k of row r, for 64 dwords of 8 rows. */
-static void interleave8(uint32_t (*to)[8], uint8_t (*from)[256]) {
-    for (int part = 0; part < 8; part++) {
+PITH_INLINE void lookup16(const uint8_t *table, uint8_t *q, size_t n) {
+    __m256i values = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)table));
+    for (size_t i = 0; i < n; i += 32)
+        _mm256_storeu_si256((void *)(q + i), _mm256_shuffle_epi8(values, _mm256_loadu_si256((const void *)(q + i))));
+}
+
+/* to[k] = dword k of each of 8 rows of n. */
+static void interleave8(void *to, const void *from, const size_t n) {
+    for (size_t part = 0; part < n; part += 8) {
+        __m256i *out = (__m256i *)to + part;
         __m256i a[8], b[8];
 #pragma GCC unroll 8
-        for (int r = 0; r < 8; r++) a[r] = _mm256_load_si256((const __m256i *)(from[r] + 32 * part));
+        for (size_t r = 0; r < 8; r++) a[r] = _mm256_load_si256((const void *)((const uint32_t *)from + r * n + part));
 #pragma GCC unroll 4
         for (int r = 0; r < 8; r += 2) {
             b[r] = _mm256_unpacklo_epi32(a[r], a[r + 1]);
@@ -76,8 +84,8 @@ static void interleave8(uint32_t (*to)[8], uint8_t (*from)[256]) {
         }
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++) {
-            _mm256_store_si256((__m256i *)to[8 * part + i], _mm256_permute2x128_si256(a[i], a[4 + i], 0x20));
-            _mm256_store_si256((__m256i *)to[8 * part + 4 + i], _mm256_permute2x128_si256(a[i], a[4 + i], 0x31));
+            _mm256_store_si256(out + i, _mm256_permute2x128_si256(a[i], a[4 + i], 0x20));
+            _mm256_store_si256(out + 4 + i, _mm256_permute2x128_si256(a[i], a[4 + i], 0x31));
         }
     }
 }

@@ -26,16 +26,24 @@ typedef __m512i weights;
 #define WEIGHTS(p, wide) _mm512_load_si512(p)
 #define DOT(s, w, x, wide) _mm512_dpbusd_epi32(s, w, _mm512_set1_epi32(int_at(x)))
 #define DOT16(s, w, x) _mm512_dpwssd_epi32(s, w, _mm512_set1_epi32(int_at(x)))
-#define INTERLEAVE(to, from) interleave16(to, from)
+#define INTERLEAVE(to, from, n) interleave16(to, from, n)
+#define MATMUL_LOOKUP16(table, q, n) lookup16(table, q, n)
 
-/* to[k][r] = dword k of row r, for 64 dwords of 16 rows. */
-static void interleave16(uint32_t (*to)[16], uint8_t (*from)[256]) {
-    for (int part = 0; part < 4; part++) {
+/* to[k] = dword k of each of 16 rows of n. */
+static void interleave16(void *to, const void *from, const size_t n) {
+    __m512i *out = to;
+    for (size_t part = 0; part < n; part += 16) {
         __m512i v[16];
-        for (int r = 0; r < 16; r++) v[r] = _mm512_load_si512(from[r] + 64 * part);
+        for (size_t r = 0; r < 16; r++) v[r] = _mm512_load_si512((const uint32_t *)from + r * n + part);
         transpose16(v);
-        for (int k = 0; k < 16; k++) _mm512_store_si512(to[16 * part + k], v[k]);
+        for (size_t k = 0; k < 16; k++) _mm512_store_si512(out + part + k, v[k]);
     }
+}
+
+PITH_INLINE void lookup16(const uint8_t *table, uint8_t *q, size_t n) {
+    __m256i values = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)table));
+    for (size_t i = 0; i < n; i += 32)
+        _mm256_storeu_si256((void *)(q + i), _mm256_shuffle_epi8(values, _mm256_loadu_si256((const void *)(q + i))));
 }
 
 #include "lm/matmul/round.h"
@@ -50,26 +58,26 @@ typedef struct few_kernel {
 } few_kernel;
 
 static const few_kernel few_kernels[] = {
-    {TENSOR_Q8_0, MATMUL_IN_ORDER, 23, matmul_rows_q8_0},
-    {TENSOR_Q4_0, MATMUL_NIBBLES16, 23, matmul_rows_q4_0},
-    {TENSOR_Q4_1, MATMUL_NIBBLES16, 23, matmul_rows_q4_1},
-    {TENSOR_Q5_0, MATMUL_NIBBLES16, 23, matmul_rows_q5_0},
-    {TENSOR_Q5_1, MATMUL_NIBBLES16, 23, matmul_rows_q5_1},
+    {TENSOR_Q8_0, MATMUL_IN_ORDER, 4, matmul_rows_q8_0},
+    {TENSOR_Q4_0, MATMUL_NIBBLES16, 9, matmul_rows_q4_0},
+    {TENSOR_Q4_1, MATMUL_NIBBLES16, 9, matmul_rows_q4_1},
+    {TENSOR_Q5_0, MATMUL_NIBBLES16, 13, matmul_rows_q5_0},
+    {TENSOR_Q5_1, MATMUL_NIBBLES16, 13, matmul_rows_q5_1},
     {TENSOR_IQ4_NL, MATMUL_NIBBLES16, 23, matmul_rows_iq4_nl},
-    {TENSOR_MXFP4, MATMUL_NIBBLES16, 23, matmul_rows_mxfp4},
-    {TENSOR_Q2_K, MATMUL_PLANES, 15, matmul_rows_q2_k},
-    {TENSOR_Q3_K, MATMUL_PLANES, 15, matmul_rows_q3_k},
-    {TENSOR_Q4_K, MATMUL_NIBBLES32, 15, matmul_rows_q4_k},
-    {TENSOR_Q5_K, MATMUL_NIBBLES32, 15, matmul_rows_q5_k},
-    {TENSOR_Q6_K, MATMUL_IN_ORDER, 15, matmul_rows_q6_k},
-    {TENSOR_IQ4_XS, MATMUL_NIBBLES16, 15, matmul_rows_iq4_xs},
-    {TENSOR_TQ2_0, MATMUL_PLANES, 15, matmul_rows_tq2_0},
-    {TENSOR_IQ2_XXS, MATMUL_IN_ORDER, 23, matmul_rows_iq2_xxs},
-    {TENSOR_IQ2_XS, MATMUL_IN_ORDER, 23, matmul_rows_iq2_xs},
-    {TENSOR_IQ2_S, MATMUL_IN_ORDER, 23, matmul_rows_iq2_s},
-    {TENSOR_IQ3_XXS, MATMUL_IN_ORDER, 23, matmul_rows_iq3_xxs},
-    {TENSOR_IQ3_S, MATMUL_IN_ORDER, 23, matmul_rows_iq3_s},
-    {TENSOR_IQ1_S, MATMUL_IN_ORDER, 23, matmul_rows_iq1_s},
+    {TENSOR_MXFP4, MATMUL_NIBBLES16, 13, matmul_rows_mxfp4},
+    {TENSOR_Q2_K, MATMUL_PLANES, 7, matmul_rows_q2_k},
+    {TENSOR_Q3_K, MATMUL_PLANES, 21, matmul_rows_q3_k},
+    {TENSOR_Q4_K, MATMUL_NIBBLES32, 13, matmul_rows_q4_k},
+    {TENSOR_Q5_K, MATMUL_NIBBLES32, 13, matmul_rows_q5_k},
+    {TENSOR_Q6_K, MATMUL_IN_ORDER, 9, matmul_rows_q6_k},
+    {TENSOR_IQ4_XS, MATMUL_NIBBLES16, 17, matmul_rows_iq4_xs},
+    {TENSOR_TQ2_0, MATMUL_PLANES, 13, matmul_rows_tq2_0},
+    {TENSOR_IQ2_XXS, MATMUL_IN_ORDER, 9, matmul_rows_iq2_xxs},
+    {TENSOR_IQ2_XS, MATMUL_IN_ORDER, 21, matmul_rows_iq2_xs},
+    {TENSOR_IQ2_S, MATMUL_IN_ORDER, 21, matmul_rows_iq2_s},
+    {TENSOR_IQ3_XXS, MATMUL_IN_ORDER, 9, matmul_rows_iq3_xxs},
+    {TENSOR_IQ3_S, MATMUL_IN_ORDER, 13, matmul_rows_iq3_s},
+    {TENSOR_IQ1_S, MATMUL_IN_ORDER, 6, matmul_rows_iq1_s},
 };
 
 static const few_kernel *few(const lm_activations *a) {

@@ -11,6 +11,8 @@
  *     blocks of 256 with mins: y = y + (float(S) * (d * dx) - float(M) * (m * dx))
  * Float weights: 16 lanes as in math/math.h. Every operation rounds once, none is fused. */
 #define MATMUL_HALF(p) half_to_float(load16(p))
+#define MATMUL_LOOKUP16(table, q, n)                                                                                   \
+    for (int at = 0; at < (n); at++) q[at] = table[q[at]]
 #include "lm/matmul/forms.h"
 #include "lm/matmul/round.h"
 

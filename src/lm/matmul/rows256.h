@@ -29,72 +29,86 @@ VNNI_INLINE __m512i sum_of_rows(int32_t (*v)[4][4]) {
                       _mm512_load_si512(v[3]));
 }
 
-#define ROWS256_BLOCKS 48 /* of a row before the sums are added up */
+#define ROWS256_BLOCKS 48 /* of a row, times tokens, before the sums are added up */
+#define ROWS256_TOKENS 4
 
 typedef block_sums (*block_fn)(const uint8_t *b, block_token t);
 
-/* `d_at` and `m_at`: bytes of the two halves in a block; d is multiplied by `d_times`. */
-VNNI_INLINE void rows256(const lm_matrix *w, const lm_activations *a, float *y, size_t y_stride, size_t row0,
-                         size_t row1, const block_fn dot, const size_t bytes, const size_t d_at, const size_t m_at,
-                         const float d_times, const bool mins, const size_t groups) {
-    for (size_t r0 = row0; r0 < row1; r0 += 16) {
-        size_t rows = PITH_MIN(row1 - r0, 16);
-        for (size_t t = 0; t < a->n_tokens; t++) {
-            __m512 sum = _mm512_setzero_ps();
-            for (size_t b0 = 0; b0 < a->n_blocks; b0 += ROWS256_BLOCKS) {
-                /* Row r stands in lane r / 4 of vector r % 4, so that sum_lanes4 puts it in its place. */
-                _Alignas(64) int32_t totals[ROWS256_BLOCKS][4][4][4], min_totals[ROWS256_BLOCKS][4][4][4];
-                _Alignas(32) uint16_t d[ROWS256_BLOCKS][16] = {{0}}, m[ROWS256_BLOCKS][16] = {{0}};
-                size_t blocks = PITH_MIN(a->n_blocks - b0, ROWS256_BLOCKS);
-                for (size_t r = 0; r < rows; r++) {
-                    const uint8_t *p = w->data + (r0 + r) * w->row_bytes + b0 * bytes;
-                    for (size_t b = 0; b < blocks; b++, p += bytes) {
-                        size_t g = t * a->n_groups + (b0 + b) * groups;
-                        block_token token = {a->q + t * a->q_stride + (b0 + b) * 256, a->sums + g, a->zeros + g};
-                        matmul_prefetch(p, bytes);
-                        block_sums s = dot(p, token);
-                        _mm_store_si128((void *)totals[b][r % 4][r / 4], to_lanes4(s.total));
-                        d[b][r] = load16(p + d_at);
-                        if (mins) {
-                            _mm_store_si128((void *)min_totals[b][r % 4][r / 4], s.mins);
-                            m[b][r] = load16(p + m_at);
-                        }
-                    }
+/* Row r stands in lane r / 4 of vector r % 4, so that sum_lanes4 puts it in its place. */
+typedef struct row_sums {
+    _Alignas(64) int32_t total[ROWS256_BLOCKS][4][4][4], mins[ROWS256_BLOCKS][4][4][4]; /* [token][block] */
+    _Alignas(32) uint16_t d[ROWS256_BLOCKS][16], m[ROWS256_BLOCKS][16];                 /* [block] */
+} row_sums;
+
+/* What rows256 is made for: bytes of a block, where in it its halves are, what d is multiplied by. */
+typedef struct block_shape {
+    block_fn dot;
+    size_t bytes, d_at, m_at;
+    float d_times;
+    bool mins;
+    size_t groups;
+} block_shape;
+
+/* 16 rows and `tokens` tokens from t on. */
+VNNI_INLINE void rows256_tokens(const lm_matrix *w, const lm_activations *a, float *y, size_t y_stride, size_t r0,
+                                size_t rows, size_t t, const block_shape k, const int tokens) {
+    const size_t most = ROWS256_BLOCKS / (size_t)tokens;
+    row_sums s;
+    __m512 sum[ROWS256_TOKENS];
+#pragma GCC unroll 4
+    for (int i = 0; i < tokens; i++) sum[i] = _mm512_setzero_ps();
+    if (rows < 16) memset(&s, 0, sizeof s);
+    for (size_t b0 = 0; b0 < a->n_blocks; b0 += most) {
+        size_t blocks = PITH_MIN(a->n_blocks - b0, most);
+        for (size_t r = 0; r < rows; r++) {
+            const uint8_t *p = w->data + (r0 + r) * w->row_bytes + b0 * k.bytes;
+            for (size_t b = 0; b < blocks; b++, p += k.bytes) {
+                if (tokens == 1) matmul_prefetch(p, k.bytes);
+                block_sums v[ROWS256_TOKENS];
+                /* All are worked out before any is stored: so the compiler unpacks the block once. */
+#pragma GCC unroll 4
+                for (int i = 0; i < tokens; i++) {
+                    size_t at = t + (size_t)i, g = at * a->n_groups + (b0 + b) * k.groups;
+                    v[i] = k.dot(p, (block_token){a->q + at * a->q_stride + (b0 + b) * 256, a->sums + g, a->zeros + g});
                 }
-                for (size_t b = 0; b < blocks; b++) {
-                    for (size_t r = rows; r < 16; r++) {
-                        memset(totals[b][r % 4][r / 4], 0, 16);
-                        memset(min_totals[b][r % 4][r / 4], 0, 16);
-                    }
-                    __m512 dx = _mm512_set1_ps(a->scale[t * a->n_blocks + b0 + b]);
-                    __m512 df = _mm512_cvtph_ps(_mm256_load_si256((const void *)d[b]));
-                    if (d_times < 1) df = _mm512_mul_ps(df, _mm512_set1_ps(d_times));
-                    __m512 p = _mm512_mul_ps(_mm512_cvtepi32_ps(sum_of_rows(totals[b])), _mm512_mul_ps(df, dx));
-                    if (mins) {
-                        __m512i n = sum_of_rows(min_totals[b]);
-                        __m512 mf = _mm512_cvtph_ps(_mm256_load_si256((const void *)m[b]));
-                        p = _mm512_sub_ps(p, _mm512_mul_ps(_mm512_cvtepi32_ps(n), _mm512_mul_ps(mf, dx)));
-                    }
-                    sum = _mm512_add_ps(sum, p);
+#pragma GCC unroll 4
+                for (int i = 0; i < tokens; i++) {
+                    size_t at = (size_t)i * most + b;
+                    _mm_store_si128((void *)s.total[at][r % 4][r / 4], to_lanes4(v[i].total));
+                    if (k.mins) _mm_store_si128((void *)s.mins[at][r % 4][r / 4], v[i].mins);
                 }
+                s.d[b][r] = load16(p + k.d_at);
+                if (k.mins) s.m[b][r] = load16(p + k.m_at);
             }
-            _mm512_mask_storeu_ps(y + t * y_stride + r0, FIRST16(rows), sum);
+        }
+        for (size_t b = 0; b < blocks; b++) {
+            __m512 d = _mm512_cvtph_ps(_mm256_load_si256((const void *)s.d[b]));
+            if (k.d_times < 1) d = _mm512_mul_ps(d, _mm512_set1_ps(k.d_times));
+#pragma GCC unroll 4
+            for (int i = 0; i < tokens; i++) {
+                size_t at = (size_t)i * most + b;
+                __m512 dx = _mm512_set1_ps(a->scale[(t + (size_t)i) * a->n_blocks + b0 + b]);
+                __m512 p = _mm512_mul_ps(_mm512_cvtepi32_ps(sum_of_rows(s.total[at])), _mm512_mul_ps(d, dx));
+                if (k.mins) {
+                    __m512 m = _mm512_cvtph_ps(_mm256_load_si256((const void *)s.m[b]));
+                    __m512i n = sum_of_rows(s.mins[at]);
+                    p = _mm512_sub_ps(p, _mm512_mul_ps(_mm512_cvtepi32_ps(n), _mm512_mul_ps(m, dx)));
+                }
+                sum[i] = _mm512_add_ps(sum[i], p);
+            }
         }
     }
+#pragma GCC unroll 4
+    for (int i = 0; i < tokens; i++) _mm512_mask_storeu_ps(y + (t + (size_t)i) * y_stride + r0, FIRST16(rows), sum[i]);
 }
 
 /* matmul_rows_TYPE: the kernel of one type from its block function dot_TYPE. */
 #define ROWS256(name, bytes, d_at, m_at, d_times, mins, groups)                                                        \
-    VNNI_TARGET void matmul_rows_##name(const lm_matrix *w, const lm_activations *a, float *y, size_t y_stride,       \
-                                        size_t row0, size_t row1) {                                                    \
-        rows256(w, a, y, y_stride, row0, row1, dot_##name, bytes, d_at, m_at, d_times, mins, groups);                  \
-    }
+    ROWS_FUNCTIONS(name, rows256_tokens, ((block_shape){dot_##name, bytes, d_at, m_at, d_times, mins, groups}))
 
 VNNI_INLINE __m512i bytes64(const void *p) { return _mm512_loadu_si512(p); }
 /* 32 bytes twice. */
-VNNI_INLINE __m512i bytes32_twice(const void *p) {
-    return _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)p));
-}
+VNNI_INLINE __m512i bytes32_twice(const void *p) { return _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)p)); }
 /* total + sum of the 64 products of u and x, each times the scale of its place among 32 words. u
  * below 128, so that two products fit 16 bits. */
 VNNI_INLINE __m512i scaled_dot(__m512i total, __m512i u, __m512i x, __m512i scales) {

@@ -96,7 +96,8 @@ VNNI_INLINE block_sums dot_q3_k(const uint8_t *b, block_token t) {
                                                          (long long)((low & 0x0f0f0f0f0f0f0f0fu) | top0 << 4)));
     scales = _mm256_sub_epi16(scales, _mm256_set1_epi16(32));
     /* Bit 4 * half + plane of the mask goes to bit 2. */
-    __m512i high = _mm512_srlv_epi16(bytes32_twice(b), _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1));
+    __m512i high =
+        _mm512_srlv_epi16(bytes32_twice(b), _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1));
     __m512i v = bytes64(b + 32), total = _mm512_setzero_si512();
 #pragma GCC unroll 4
     for (int plane = 0; plane < 4; plane++) {
@@ -124,8 +125,8 @@ VNNI_INLINE block_sums dot_tq2_0(const uint8_t *b, block_token t) {
 /* Bytes of full range would saturate two products, so their sums of four are scaled. */
 VNNI_INLINE block_sums dot_iq4_xs(const uint8_t *b, block_token t) {
     const __m512i nibble = _mm512_set1_epi8(15);
-    const __m512i table = _mm512_broadcast_i32x4(
-        _mm_xor_si128(_mm_loadu_si128((const void *)blocks_iq4nl_values), _mm_set1_epi8(-128)));
+    const __m512i table =
+        _mm512_broadcast_i32x4(_mm_xor_si128(_mm_loadu_si128((const void *)blocks_iq4nl_values), _mm_set1_epi8(-128)));
     const __m512i lane = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
     uint64_t bits = _pdep_u64(load32(b + 4), 0x0f0f0f0f0f0f0f0fu) | _pdep_u64(load16(b + 2), 0x3030303030303030u);
     __m256i scales = _mm256_sub_epi32(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bits)), _mm256_set1_epi32(32));
