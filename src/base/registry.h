@@ -53,7 +53,7 @@ typedef struct pith_method {
     const char *paper;   /* citation */
     const char *systems; /* "S323" or "S030 S041" */
     const char *artefact;
-    const char *recipe; /* NULL while planned without one */
+    const char *recipe; /* NULL while planned without one, and for measures, which are no chain of stages */
     const char *status; /* "works" or "planned" */
     const char *claim;
     const char *check;  /* the command that tests the claim */
