@@ -110,7 +110,7 @@ static int explain_method(const pith_method *m) {
     field("paper", m->paper, "");
     field("systems", m->systems, "");
     field("artefact", m->artefact, "");
-    field("recipe", m->recipe, "none yet");
+    field("recipe", m->recipe, m->status[0] == 'w' ? "none: a measure or a procedure, see check" : "none yet");
     field("status", m->status, "");
     field("claim", m->claim, "none yet");
     printf("  %-*s%s\n", INDENT - 2, "check", m->check ? m->check : "none yet"); /* whole, to be copied */
