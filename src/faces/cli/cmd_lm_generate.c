@@ -44,7 +44,7 @@ static const char generate_help[] =
     "      --stats                tokens per second, tokens per step, seed on standard error\n"
     "\n" LM_COMMON_HELP "\nExamples:\n"
     "  pith lm generate \"Once upon a time\" -n 64\n"
-    "  pith lm generate --model=model.gguf --greedy --stop=\"\\n\" -f question.txt --stats\n";
+    "  pith lm generate --model=model.gguf --greedy --stop=END -f question.txt --stats\n";
 
 enum { STOPS_MOST = 64, BIASES_MOST = 1024 };
 
