@@ -13,8 +13,8 @@
 extern "C" {
 #endif
 
-/* Opens the model file `path` (GGUF, llama2.c, rwkv.cpp, or a folder of safetensors; NULL: the
- * built-in model) and keeps it in the session. The recipe "lm" codes with the model given last.
+/* Opens the model file `path` (GGUF with its vocabulary, into which `pith model convert --tokenizer`
+ * turns the other formats; NULL: the built-in model) and keeps it in the session. The recipe "lm" codes with the model given last.
  * The file must not change while the session lives. Fails as opening it fails, and with
  * PITH_E_ARGUMENT for a model without a tokenizer. Not while an encoder or decoder is open. */
 PITH_API pith_status pith_lm_use(pith_ctx *ctx, const char *path);

@@ -21,6 +21,7 @@ extern const uint8_t prime_log[] __attribute__((visibility("hidden")));
 extern const uint8_t prime_end[] __attribute__((visibility("hidden")));
 
 #define BRIEF 81920 /* bytes of prose in a short primer */
+#define PAGES 49152 /* in a shorter one */
 #define PAGE 24576  /* bytes of prose before markup and code */
 
 const uint8_t *primer_text(primer_id id, size_t *n) {
@@ -30,6 +31,7 @@ const uint8_t *primer_text(primer_id id, size_t *n) {
     case PRIMER_PROSE: to = prime_markup; break;
     case PRIMER_MARKUP: from = prime_markup - PAGE, to = prime_code; break;
     case PRIMER_CODE: from = prime_markup - PAGE, to = prime_log; break;
+    case PRIMER_PROSE_PAGES: from = prime_markup - PAGES, to = prime_markup; break;
     case PRIMER_LOG: from = prime_log, to = prime_end; break;
     case PRIMER_NONE:
     case PRIMER_COUNT: break;
@@ -58,6 +60,9 @@ pith_status primer_choose(pith_ctx *ctx, const uint8_t *data, size_t n, bool bri
     static const struct {
         primer_id id, brief;
     } kinds[] = {{PRIMER_PROSE, PRIMER_PROSE_SHORT}, {PRIMER_MARKUP, PRIMER_MARKUP}, {PRIMER_CODE, PRIMER_CODE}, {PRIMER_LOG, PRIMER_LOG}};
+    /* The primer costs about as much time a byte as the block: of a small block that is nothing to wait for, of a
+     * big one a small share; in between a text half as long gains nearly as much. */
+    bool pages = brief && n >= (size_t)96 << 10 && n < (size_t)240 << 10;
     const uint8_t *bounds[] = {prime_english, prime_markup, prime_code, prime_log, prime_end};
     *id = PRIMER_NONE;
     if (n < 3) return PITH_OK;
@@ -78,6 +83,7 @@ pith_status primer_choose(pith_ctx *ctx, const uint8_t *data, size_t n, bool bri
         if (like > best) {
             best = like;
             *id = brief ? kinds[k].brief : kinds[k].id;
+            if (pages && *id == PRIMER_PROSE_SHORT) *id = PRIMER_PROSE_PAGES;
         }
     }
     pith_free(ctx, counts);

@@ -12,6 +12,7 @@ typedef enum primer_id {
     PRIMER_MARKUP,      /* a page of prose, then markup */
     PRIMER_CODE,        /* the same and code behind it */
     PRIMER_LOG,
+    PRIMER_PROSE_PAGES, /* the last pages, fewer of them */
     PRIMER_COUNT
 } primer_id;
 

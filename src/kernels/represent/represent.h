@@ -1,0 +1,152 @@
+/* Matrices of weights with fewer bits: one algebra of stages that compose.
+ *
+ * A chain is  transform | transform | coder | packer @ solver  (a rule of a recipe, docs/recipes.md):
+ *   transform  turns the matrix into one that is easier to code, and back (hadamard, scale, norm2, perm);
+ *              a transform may also lose something (prune), then it has nothing to undo;
+ *   coder      turns floats into planes of small integers and a few numbers, and back (q, vq, lowrank, sparse);
+ *   packer     turns planes of integers into bytes, and back (pack, huff, rans, ctxac, golomb, dict16);
+ *   branch     a coder made of chains: sum(a, b): b codes what a left over; stack(n, a): a, n times over;
+ *   solver     says how a coder's choices are made from statistics of the inputs (obs: error feedback).
+ * Laws, which are the tests of the room (tests/kernels/represent/):
+ *   1. decoding needs the bytes, the recipe and the shape: no calibration data;
+ *   2. the rate is what was written, side information included;
+ *   3. every coder takes statistics and does without;
+ *   4. any chain can stand in a branch;
+ *   5. a prefix of a stack decodes, to a coarser matrix;
+ *   6. the same floats come out on every machine: decoders keep to + - * / and sqrt in a fixed order, or math/math.h.
+ * W is [rows][cols] = [outputs][inputs], row-major, y = W x, as in GGUF (ne[0] = cols). */
+#ifndef REPRESENT_REPRESENT_H
+#define REPRESENT_REPRESENT_H
+
+#include "base/registry.h"
+
+typedef struct repr_matrix {
+    float *data; /* [rows][cols] */
+    size_t rows, cols;
+} repr_matrix;
+
+/* Of the inputs x of one matrix over the calibration text. Either pointer may be NULL; the whole may be NULL. */
+typedef struct repr_stats {
+    const float *h;    /* [cols] mean of x_j^2 (llama.cpp's importance matrix) */
+    const float *gram; /* mean of x x^T, lower triangle by rows: (i, j <= i) at i * (i + 1) / 2 + j */
+    double n_tokens;
+} repr_stats;
+
+/* Bytes of strangers, with an end. */
+typedef struct repr_reader {
+    const uint8_t *p, *end;
+} repr_reader;
+/* n bytes and past them; NULL when there are fewer. */
+const uint8_t *repr_take(repr_reader *r, size_t n);
+/* A varint of at most `most`; false when it is none. */
+bool repr_take_number(repr_reader *r, uint64_t most, uint64_t *value);
+pith_status repr_put_number(pith_ctx *ctx, pith_buffer *out, uint64_t value);
+
+/* ---- what stages are (the implementations hang on pith_stage.impl) ------------------------------ */
+
+/* Integers of one kind and one alphabet: what packers write. codes[n], each < alphabet <= 65536. Code number i
+ * stands in row i / row of the matrix (row = n when rows mean nothing): packers may use it as context. */
+typedef struct repr_plane {
+    const uint16_t *codes;
+    size_t n, row;
+    uint32_t alphabet;
+} repr_plane;
+
+typedef struct repr_job {
+    pith_ctx *ctx;
+    const pith_recipe_stage *args; /* of this stage; never NULL */
+    const repr_stats *stats;       /* of the inputs as this stage sees them; never NULL, its members may be. Encoding only */
+    const struct repr_chain *chain; /* for coders: their packer, through repr_pack and repr_unpack */
+    uint64_t seed;                 /* for pseudo-random choices that both sides make: the same in both, from the recipe */
+} repr_job;
+
+/* How a coder takes a matrix column by column, so that a solver can spread each column's error over those to come.
+ * Columns come in order. All arrays are by columns: [n][rows]. */
+typedef struct repr_columns {
+    /* Columns that share parameters: before column j with j % group == 0, `enter` is called. 0: once, with all. */
+    size_t group;
+    /* Columns [first, first + n), as errors have left them, and what a squared error in each costs (1 / U_jj^2 under
+     * obs, else h_j or 1): fit scales, choose what to drop. May be NULL. */
+    pith_status (*enter)(struct repr_columns *self, size_t first, size_t n, const float *w, const float *cost);
+    /* Codes one column: out[rows] is what the decoder will have. */
+    void (*code)(struct repr_columns *self, size_t column, const float *in, float *out);
+    /* Writes everything. */
+    pith_status (*finish)(struct repr_columns *self, pith_buffer *out);
+    void (*free)(struct repr_columns *self);
+} repr_columns;
+
+typedef enum repr_kind { REPR_TRANSFORM, REPR_CODER, REPR_PACKER, REPR_SOLVER } repr_kind;
+
+typedef struct repr_ops {
+    repr_kind kind;
+
+    /* Transforms change w in place (its shape stays) and, where they change what inputs mean, *stats: replace its
+     * members by arrays from pith_alloc that the chain frees (stats->h and ->gram as given must not be written to or
+     * freed). They write what inverse needs to `side`. inverse = NULL: nothing to undo. */
+    pith_status (*forward)(const repr_job *job, repr_matrix *w, repr_stats *stats, pith_buffer *side);
+    pith_status (*inverse)(const repr_job *job, repr_reader *side, repr_matrix *w);
+
+    /* Coders have `encode`, or `columns`, or both (then encode is the faster way without a solver). encode leaves in
+     * `restored` [rows][cols] what decode will give, bit for bit; w and restored are different arrays. */
+    pith_status (*encode)(const repr_job *job, const repr_matrix *w, pith_buffer *out, float *restored);
+    pith_status (*columns)(const repr_job *job, const repr_matrix *w, repr_columns **out);
+    pith_status (*decode)(const repr_job *job, repr_reader *in, repr_matrix *w);
+
+    /* Packers. unpack is told n, row and alphabet and must give codes below the alphabet or fail. */
+    pith_status (*pack)(const repr_job *job, const repr_plane *plane, pith_buffer *out);
+    pith_status (*unpack)(const repr_job *job, repr_reader *in, uint16_t *codes, size_t n, size_t row, uint32_t alphabet);
+
+    /* Solvers: drive a coder's columns over w, errors fed forward. */
+    pith_status (*solve)(const repr_job *job, repr_matrix *w, repr_columns *columns, float *restored);
+} repr_ops;
+
+/* For coders: a plane through the chain's packer (`pack`, plain bits, when the recipe names none). */
+pith_status repr_pack(const repr_job *job, const repr_plane *plane, pith_buffer *out);
+pith_status repr_unpack(const repr_job *job, repr_reader *in, uint16_t *codes, size_t n, size_t row, uint32_t alphabet);
+/* For coders: n floats as half floats (overflow is the caller's to avoid) or as they are. */
+pith_status repr_put_halves(pith_ctx *ctx, pith_buffer *out, const float *values, size_t n);
+bool repr_take_halves(repr_reader *r, float *values, size_t n);
+pith_status repr_put_floats(pith_ctx *ctx, pith_buffer *out, const float *values, size_t n);
+bool repr_take_floats(repr_reader *r, float *values, size_t n);
+
+/* Tables of stages, each ending with a row whose name is NULL; their artefact is "model". */
+extern const pith_stage represent_transforms[], represent_scalars[], represent_vectors[], represent_packers[],
+    represent_branches[];
+
+/* ---- chains (chain.c) ---------------------------------------------------------------------------- */
+
+typedef struct repr_chain repr_chain;
+/* Checks that the stages of a rule make a chain. The rule must outlive it. A rule without a coder gets `raw(f16)`;
+ * after `prune` and nothing else, `sparse`. PITH_E_ARGUMENT names the column and what is wrong. */
+pith_status repr_chain_new(pith_ctx *ctx, const pith_recipe_rule *rule, repr_chain **out);
+void repr_chain_free(pith_ctx *ctx, repr_chain *chain);
+
+/* Appends the code of w to out. w is not changed. restored [rows][cols], may be NULL: what decoding gives. */
+pith_status repr_encode(pith_ctx *ctx, const repr_chain *chain, const repr_matrix *w, const repr_stats *stats,
+                        pith_buffer *out, float *restored);
+/* The reverse, from the front of *in, which is left after it. w->data [rows][cols] is filled. Of a stack, levels past
+ * `levels` are skipped (0: all are read). PITH_E_FORMAT says what is wrong. */
+pith_status repr_decode(pith_ctx *ctx, const repr_chain *chain, repr_reader *in, unsigned levels, repr_matrix *w);
+
+/* sum of (w - r)^2, and tr((W - R) H (W - R)^T) when there are statistics, relative to W's own. */
+typedef struct repr_error {
+    double weights, outputs;
+} repr_error;
+pith_status repr_measure(pith_ctx *ctx, const repr_matrix *w, const float *restored, const repr_stats *stats,
+                         repr_error *out);
+
+/* ---- exact codes of floats as bytes (planes.c): the lossless half ------------------------------------- */
+
+/* n elements of a float type (TENSOR_F32, F16, BF16 or another byte-wise type as its number) from src: the exponent
+ * plane entropy-coded in pieces that decode apart, sign and mantissa as they are where nothing is to be had. Falls back to plain
+ * bytes by itself. Appends to out. */
+pith_status repr_floats_encode(pith_ctx *ctx, uint32_t type, const uint8_t *src, size_t bytes, pith_buffer *out);
+/* The reverse: exactly `bytes` bytes. In parallel over pieces when there are threads free. */
+pith_status repr_floats_decode(pith_ctx *ctx, uint32_t type, repr_reader *in, uint8_t *dst, size_t bytes);
+/* The same with a base of the same type and size known to both sides: codes the difference of the bits. */
+pith_status repr_delta_encode(pith_ctx *ctx, uint32_t type, const uint8_t *src, const uint8_t *base, size_t bytes,
+                              pith_buffer *out);
+pith_status repr_delta_decode(pith_ctx *ctx, uint32_t type, repr_reader *in, const uint8_t *base, uint8_t *dst,
+                              size_t bytes);
+
+#endif
