@@ -299,7 +299,6 @@ const pith_method planned_methods[] = {
         " Language Models"),
     ROW("crate", "S197", "signal", "White-Box Transformers via Sparse Rate Reduction"),
     ROW("compressive-transformer", "S198", "kv", "Compressive Transformers for Long-Range Sequence Modelling"),
-    ROW("lmcompress", "S199", "file", "Lossless data compression by large models"),
     ROW("embedding-table-study", "S200", "model",
         "Experimental Analysis of Large-scale Learnable Vector Storage Compression"),
     ROW("multilingual-mt-forgetting", "S201", "model",

@@ -89,5 +89,17 @@ const pith_method lm_methods[] = {
                   "with lzma at 1438 MB; chunks of 2048 bytes: zstd +67 %, lzma +79 %, the model +2.9 %; lzma and context "
                   "mixing continue a pattern",
     },
+    {
+        .name = "lmcompress",
+        SAME_TITLE("Lossless data compression by large models"),
+        .systems = "S199",
+        .artefact = "file",
+        .status = "works",
+        .claim = "one coder with a language model takes text, grey pixels and 8-bit sound; tuned on the domain the model "
+                 "is at least 5 % below the untuned one, and below lzma",
+        .check = "pith bench lmcompress",
+        .result = "2026-11-21: restored exactly; tuning the last matrix of the default model on 48 KiB saves 11.6 % of "
+                  "text, 46.4 % of pixels, 42.6 % of sound (bits a byte 1.970, 4.773, 5.491; lzma 3.589, 5.165, 5.714)",
+    },
     {.name = NULL},
 };

@@ -16,6 +16,7 @@ static const struct lm_verb {
     {"needle", "planted facts: does the model find them again?", lm_needle_main},
     {"cloze", "multiple choice: make items from a text, answer them, compare two models", lm_cloze_main},
     {"time", "a model of the running time, and how well it predicts", lm_time_main},
+    {"tune", "train a model's last matrix on texts of one kind", lm_tune_main},
 };
 
 #define N_VERBS (sizeof lm_verbs / sizeof *lm_verbs)

@@ -18,6 +18,7 @@ int lm_surprise_main(int argc, char **argv);
 int lm_needle_main(int argc, char **argv);
 int lm_cloze_main(int argc, char **argv);
 int lm_time_main(int argc, char **argv);
+int lm_tune_main(int argc, char **argv);
 
 /* ---- options (cmd_lm_options.c) ---- */
 

@@ -1,0 +1,112 @@
+/* pith lm tune: a model's last matrix, trained on texts of one kind. */
+#include <string.h>
+
+#include "faces/cli/cmd_lm.h"
+#include "lm/tune/tune.h"
+
+static const char tune_help[] =
+    "Usage: pith lm tune [OPTIONS] -o OUT.gguf FILE...\n\n"
+    "Trains the last matrix of a model on FILEs (-: standard input) and writes the model with it as OUT.gguf.\n"
+    "The rest of the model stays as it is, so this takes minutes, not hours. The last tenth of the text is held\n"
+    "out: the matrix that codes it best is kept, and what it gains there is printed.\n\n"
+    "  -o, --output=OUT    the GGUF file to write\n"
+    "      --epochs=N      walks over the text at most (default 8)\n"
+    "      --rate=X        size of a step, relative to the matrix (default 0.01)\n"
+    "      --held-out=X    share of the text that is held out (default 0.1)\n"
+    "  -f, --force         overwrite OUT\n" LM_COMMON_HELP
+    "\nExamples:\n"
+    "  pith lm tune -o logs.gguf yesterday.log\n"
+    "  pith --model=logs.gguf today.log\n";
+
+typedef struct tune_command {
+    const char *output;
+    uint64_t epochs;
+    double rate, held_out;
+} tune_command;
+
+static int read_all(pith_ctx *ctx, const lm_options *o, pith_buffer *text) {
+    int result = CLI_OK;
+    for (size_t i = 0; i < o->n_names && result == CLI_OK; i++) {
+        pith_buffer one = {0};
+        result = lm_read_text(ctx, o->names[i], &one);
+        if (result == CLI_OK && pith_buffer_append(ctx, text, one.data, one.size) != PITH_OK)
+            result = lm_failed(ctx, o->names[i]);
+        pith_buffer_free(ctx, &one);
+    }
+    return result;
+}
+
+static int write_model(pith_ctx *ctx, const lm_model *m, const lm_options *o, const char *path, const float *head) {
+    lm_writer w;
+    int result = lm_writer_open(&w, ctx, path, o->force);
+    if (result != CLI_OK) return result;
+    pith_status status = tune_write(ctx, m, head, lm_write_piece, &w);
+    if (status) lm_failed(ctx, path);
+    result = lm_writer_close(&w, status == PITH_OK, o->force);
+    return status ? CLI_FAIL : result;
+}
+
+static int report(const lm_options *o, const tune_command *c, const tune_report *r) {
+    double gain = r->bits_before > 0 ? 1 - r->bits_after / r->bits_before : 0;
+    if (o->json)
+        return cli_json_print(stdout,
+                              json_pack("{s:o,s:o,s:I,s:I,s:i,s:i,s:f,s:f,s:f}", "model",
+                                        cli_json_text(lm_model_label(o->model)), "output", cli_json_text(c->output),
+                                        "tokens", (json_int_t)r->n_tokens, "held_out", (json_int_t)r->n_held, "epochs",
+                                        (int)r->n_epochs, "best_epoch", (int)r->best_epoch, "bits_before",
+                                        r->bits_before, "bits_after", r->bits_after, "gain", gain),
+                              0);
+    printf("%zu tokens read, %zu held out: %.3f bits a token before, %.3f after (%.1f %% less, epoch %u of %u)\n",
+           r->n_tokens, r->n_held, r->bits_before, r->bits_after, 100 * gain, r->best_epoch, r->n_epochs);
+    return CLI_OK;
+}
+
+static int tune(const lm_options *o, const tune_command *c) {
+    pith_ctx *ctx = lm_session_of(o);
+    lm_model *m = NULL;
+    pith_buffer text = {0};
+    lm_progress progress;
+    float *head = NULL;
+    tune_report r;
+    tune_options to = {.n_epochs = (uint32_t)c->epochs, .n_ctx = o->n_ctx, .n_threads = o->n_threads, .rate = c->rate,
+                       .held_out = c->held_out};
+    int result = ctx ? lm_open_named(ctx, o->model, &m) : CLI_FAIL;
+    if (result == CLI_OK) result = read_all(ctx, o, &text);
+    if (result == CLI_OK) {
+        lm_progress_start(&progress, ctx, "tune", "tokens");
+        pith_status status = tune_head(ctx, m, text.data, text.size, &to, &head, &r);
+        lm_progress_clear(&progress, ctx);
+        if (status) result = lm_failed(ctx, NULL);
+    }
+    if (result == CLI_OK) result = write_model(ctx, m, o, c->output, head);
+    if (result == CLI_OK) result = report(o, c, &r);
+    if (ctx) {
+        pith_free(ctx, head);
+        pith_buffer_free(ctx, &text);
+    }
+    if (m) lm_close(ctx, m);
+    pith_ctx_free(ctx);
+    return result;
+}
+
+int lm_tune_main(int argc, char **argv) {
+    tune_command c = {0};
+    const lm_option extra[] = {{"output", 'o', LM_TEXT, &c.output, 0, 0},
+                               {"epochs", 0, LM_NUMBER, &c.epochs, 1, 1000},
+                               {"rate", 0, LM_REAL, &c.rate, 0, 0},
+                               {"held-out", 0, LM_REAL, &c.held_out, 0, 0}};
+    lm_options o;
+    int result = lm_options_parse(&o, argc, argv, extra, PITH_COUNT(extra), 64);
+    if (result == CLI_OK && o.help)
+        result = cli_help(tune_help);
+    else if (result == CLI_OK && !c.output)
+        result = cli_error("lm tune: name the model to write with -o OUT.gguf");
+    else if (result == CLI_OK && !o.n_names)
+        result = cli_error("lm tune: name the texts to train on");
+    else if (result == CLI_OK && (c.rate < 0 || c.held_out < 0 || c.held_out > 0.9))
+        result = cli_error("lm tune: --rate is positive, --held-out below 0.9");
+    else if (result == CLI_OK)
+        result = tune(&o, &c);
+    lm_options_free(&o);
+    return result;
+}
