@@ -3,9 +3,11 @@
 
 #include "artefacts/file/file.h"
 #include "artefacts/lm/lm.h"
+#include "kernels/represent/represent.h"
 
 static const pith_stage *const stage_tables[] = {
     file_stages,
+    represent_branches,
     NULL,
 };
 

@@ -7,6 +7,7 @@ const char cli_model_help[] =
     "Usage: pith model info FILE [--json] [--tensors]\n"
     "       pith model convert IN OUT [--type=TYPE] [--to=FORMAT] [OPTIONS]\n"
     "       pith model validate FILE\n"
+    "       pith model quantize IN OUT.gguf --type=MIX [OPTIONS]   (quantize --help says more)\n"
     "\n"
     "Reads GGUF, safetensors (one file, an index, or a Hugging Face directory with config.json),\n"
     "NumPy arrays, llama2.c checkpoints and rwkv.cpp files.\n"
@@ -14,6 +15,7 @@ const char cli_model_help[] =
     "info      format, architecture, hyper-parameters, tokenizer, bytes and bits per weight\n"
     "convert   to GGUF, safetensors or one NumPy array, by the name of OUT\n"
     "validate  checks every count, range and name, and that all scales and floats are finite\n"
+    "quantize  a GGUF file in llama.cpp's mixes of block types, with importance or error feedback\n"
     "\n"
     "      --tensors         info: list every tensor too\n"
     "      --json            info: one JSON object\n"
@@ -32,6 +34,16 @@ const char cli_model_help[] =
     "  pith model info --tensors model.gguf\n"
     "  pith model convert stories15M.bin stories15M.gguf --tokenizer=tokenizer.bin --type=q8_0\n"
     "  pith model convert my-model/ my-model.f16.gguf --type=f16\n";
+
+/* Verbs with options of their own: `pith model VERB --help` prints their help. */
+static const struct model_verb {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv[0] is the verb */
+} own_verbs[] = {
+    {"stats", model_stats_main},
+    {"quantize", model_quantize_main},
+    {NULL, NULL},
+};
 
 /* The value of --NAME=VALUE or --NAME VALUE; NULL when argv[*i] is not it. */
 static const char *long_value(int argc, char **argv, int *i, const char *name) {
@@ -152,6 +164,8 @@ static int run(const model_options *o) {
 }
 
 int cmd_model(int argc, char **argv) {
+    for (unsigned i = 0; argc > 1 && own_verbs[i].name; i++)
+        if (strcmp(argv[1], own_verbs[i].name) == 0) return cli_finish(own_verbs[i].run(argc - 1, argv + 1));
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return cli_help(cli_model_help);
     model_options o = {0};

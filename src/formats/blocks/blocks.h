@@ -50,6 +50,11 @@ bool blocks_valid(tensor_type type, const uint8_t *src, size_t n_blocks, size_t 
  * src are no errors here (look for them with blocks_valid on the floats): they cost their block
  * its values, and perhaps a finite scale. */
 bool blocks_encode(tensor_type type, const float *src, uint8_t *dst, size_t n);
+/* The same for a matrix [rows][cols] with the importance of each column (mean x^2 of its inputs; NULL: without), byte
+ * for byte what ggml_quantize_chunk gives with an importance matrix: errors are weighted with it in Q4_0, Q4_1, Q5_0,
+ * Q5_1, Q2_K to Q6_K, IQ4_NL and IQ4_XS; the other types know none. cols is a whole number of blocks. */
+bool blocks_encode_weighted(tensor_type type, const float *src, const float *importance, uint8_t *dst, size_t rows,
+                            size_t cols);
 
 float half_to_float(uint16_t h);   /* exact; a NaN keeps its payload and becomes quiet */
 uint16_t float_to_half(float f);   /* to nearest, ties to even; overflow gives infinity, NaN 0x7e00 | sign */

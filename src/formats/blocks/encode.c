@@ -1,31 +1,35 @@
-/* Which encoder serves a type, and the encoders of plain floats. */
+/* Which encoder serves a type on this machine. */
 #include "formats/blocks/parts.h"
 
-static void f32_encode(const float *restrict src, uint8_t *restrict dst, size_t n) {
-    for (size_t i = 0; i < n; i++) store32(dst + 4 * i, float_bits(src[i]));
+static block_encoder encoder_of(tensor_type type) {
+    const tensor_type_info *info = tensor_type_of(type);
+    const block_encoder *encoders = encoders_scalar;
+#ifdef BLOCKS_HAVE_X86
+    if (pith_cpu_best() >= PITH_CPU_AVX512)
+        encoders = encoders_avx512;
+    else if (pith_cpu_best() >= PITH_CPU_AVX2)
+        encoders = encoders_avx2;
+#endif
+    return info ? encoders[TYPE_SLOT(type)] : NULL;
 }
-
-static void f16_encode(const float *restrict src, uint8_t *restrict dst, size_t n) {
-    for (size_t i = 0; i < n; i++) put16(dst + 2 * i, half_narrow(src[i]));
-}
-
-static void bf16_encode(const float *restrict src, uint8_t *restrict dst, size_t n) {
-    for (size_t i = 0; i < n; i++) put16(dst + 2 * i, bfloat_narrow(src[i]));
-}
-
-#define ENCODER(type, name) [TYPE_SLOT(TENSOR_##type)] = name##_encode
-
-static const block_encoder encoders[TYPE_SLOTS] = {
-    ENCODER(F32, f32),     ENCODER(F16, f16),       ENCODER(BF16, bf16),     ENCODER(Q4_0, q4_0),
-    ENCODER(Q4_1, q4_1),   ENCODER(Q5_0, q5_0),     ENCODER(Q5_1, q5_1),     ENCODER(Q8_0, q8_0),
-    ENCODER(Q8_K, q8_k),   ENCODER(Q2_K, q2_k),     ENCODER(Q3_K, q3_k),     ENCODER(Q4_K, q4_k),
-    ENCODER(Q5_K, q5_k),   ENCODER(Q6_K, q6_k),     ENCODER(TQ1_0, tq1_0),   ENCODER(TQ2_0, tq2_0),
-    ENCODER(MXFP4, mxfp4), ENCODER(IQ4_NL, iq4_nl), ENCODER(IQ4_XS, iq4_xs),
-};
 
 bool blocks_encode(tensor_type type, const float *src, uint8_t *dst, size_t n) {
+    block_encoder encode = encoder_of(type);
+    if (!encode) return false;
+    encode(src, NULL, dst, n / tensor_type_of(type)->block);
+    return true;
+}
+
+bool blocks_encode_weighted(tensor_type type, const float *src, const float *importance, uint8_t *dst, size_t rows,
+                            size_t cols) {
+    block_encoder encode = encoder_of(type);
+    if (!encode) return false;
     const tensor_type_info *info = tensor_type_of(type);
-    if (!info || !encoders[TYPE_SLOT(type)]) return false;
-    encoders[TYPE_SLOT(type)](src, dst, n / info->block);
+    if (!importance) {
+        encode(src, NULL, dst, rows * cols / info->block);
+        return true;
+    }
+    for (size_t r = 0; r < rows; r++)
+        encode(src + r * cols, importance, dst + r * (cols / info->block * info->block_bytes), cols / info->block);
     return true;
 }

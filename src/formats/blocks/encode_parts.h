@@ -43,32 +43,4 @@ PITH_INLINE float extreme(const float *x, unsigned n) {
     return at_most;
 }
 
-/* What a least-squares scale needs of numbers x, weights w and the integers q chosen for them:
- * the best scale is xq / qq, and it explains xq^2 / qq. */
-typedef struct fit_sums {
-    float xq, qq; /* of w x q and w q q */
-} fit_sums;
-
-PITH_INLINE void fit_add(fit_sums *s, float w, float x, float q) {
-    s->xq += w * x * q;
-    s->qq += w * q * q;
-}
-
-/* Groups of n <= 32 numbers. Scales for q in [-top, top), stored as q + top. */
-
-/* 19 scales around the one that puts the extreme at -top, the best by sums weighted with x^2. */
-float search_symmetric(const float *x, unsigned n, int top, uint8_t *q);
-/* From that one scale, integers moved one at a time while the weighted fit improves, five rounds. */
-float search_descent(const float *x, unsigned n, int top, uint8_t *q);
-
-/* x ~ scale * q - min with q in [0, top] and min >= 0: scales around the range's, each with its
- * least-squares scale and minimum under the weights, the one with the least error. */
-typedef struct affine_search {
-    int top;
-    float first;   /* levels added to top at the first try; each further try adds 0.1 */
-    int last_try;  /* tries are 0 to last_try */
-    bool absolute; /* errors count by magnitude instead of square */
-} affine_search;
-float search_affine(const affine_search *how, const float *x, const float *weights, unsigned n, uint8_t *q, float *min);
-
 #endif

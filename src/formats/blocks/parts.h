@@ -12,12 +12,16 @@ enum { GGUF_SLOTS = 40, OTHER_FIRST = 1000, OTHER_SLOTS = 7, TYPE_SLOTS = GGUF_S
 
 /* Both take whole blocks; src and dst do not overlap. NULL where a type has none. */
 typedef void (*block_decoder)(const uint8_t *restrict src, float *restrict dst, size_t n_blocks);
-typedef void (*block_encoder)(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
+/* importance [n_blocks][block], NULL without: those blocks are one row then. */
+typedef void (*block_encoder)(const float *restrict src, const float *restrict importance, uint8_t *restrict dst,
+                              size_t n_blocks);
 
 extern const block_decoder decoders_scalar[TYPE_SLOTS];
+extern const block_encoder encoders_scalar[TYPE_SLOTS];
 #if defined(__x86_64__) && !defined(PITH_NO_X86)
 #define BLOCKS_HAVE_X86 1
 extern const block_decoder decoders_avx2[TYPE_SLOTS];
+extern const block_encoder encoders_avx2[TYPE_SLOTS], encoders_avx512[TYPE_SLOTS];
 #endif
 
 /* The scale of an IQ1_M block, whose 16 bits are the top nibbles of its four 16-bit scale words. */
@@ -27,23 +31,5 @@ PITH_INLINE uint16_t iq1_m_scale(const iq1_m_block *b) {
 }
 
 extern const int8_t mxfp4_values[16]; /* OCP E2M1, doubled */
-
-/* encode_small.c, encode_super.c, encode_table.c: see blocks_encode */
-void q4_0_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
-void q4_1_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
-void q5_0_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
-void q5_1_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
-void q8_0_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
-void q8_k_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
-void q2_k_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
-void q3_k_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
-void q4_k_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
-void q5_k_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
-void q6_k_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
-void tq1_0_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
-void tq2_0_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
-void iq4_nl_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
-void iq4_xs_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
-void mxfp4_encode(const float *restrict src, uint8_t *restrict dst, size_t n_blocks);
 
 #endif

@@ -41,6 +41,8 @@ const uint8_t *repr_take(repr_reader *r, size_t n);
 /* A varint of at most `most`; false when it is none. */
 bool repr_take_number(repr_reader *r, uint64_t most, uint64_t *value);
 pith_status repr_put_number(pith_ctx *ctx, pith_buffer *out, uint64_t value);
+/* Says that bytes end too early; gives PITH_E_FORMAT. */
+pith_status repr_cut_off(pith_ctx *ctx);
 
 /* ---- what stages are (the implementations hang on pith_stage.impl) ------------------------------ */
 
@@ -52,12 +54,30 @@ typedef struct repr_plane {
     uint32_t alphabet;
 } repr_plane;
 
+/* Where the bytes of matrices went, counted while they are decoded. */
+typedef enum repr_part_kind {
+    REPR_PART_CODES,  /* planes of integers: what repr_unpack read for a coder */
+    REPR_PART_NUMBERS, /* all else of a coder: scales, codebooks, factors */
+    REPR_PART_SIDE    /* what the inverses of transforms need; lengths of a stack's levels */
+} repr_part_kind;
+#define REPR_MAX_PARTS 48
+typedef struct repr_parts {
+    size_t n;
+    struct {
+        const char *stage; /* its name, from the table */
+        repr_part_kind kind;
+        uint64_t bytes;
+    } list[REPR_MAX_PARTS]; /* parts that find no room go to the last */
+} repr_parts;
+
 typedef struct repr_job {
     pith_ctx *ctx;
     const pith_recipe_stage *args; /* of this stage; never NULL */
     const repr_stats *stats;       /* of the inputs as this stage sees them; never NULL, its members may be. Encoding only */
     const struct repr_chain *chain; /* for coders: their packer, through repr_pack and repr_unpack */
     uint64_t seed;                 /* for pseudo-random choices that both sides make: the same in both, from the recipe */
+    unsigned levels;               /* decoding a stack: so many of its levels, 0: all */
+    repr_parts *parts;             /* decoding: where bytes are counted, NULL: nowhere */
 } repr_job;
 
 /* How a coder takes a matrix column by column, so that a solver can spread each column's error over those to come.
@@ -98,11 +118,22 @@ typedef struct repr_ops {
 
     /* Solvers: drive a coder's columns over w, errors fed forward. */
     pith_status (*solve)(const repr_job *job, repr_matrix *w, repr_columns *columns, float *restored);
+
+    /* Coders made of chains: a packer or solver of theirs is that of the chains too which name none. */
+    bool is_branch;
 } repr_ops;
 
 /* For coders: a plane through the chain's packer (`pack`, plain bits, when the recipe names none). */
 pith_status repr_pack(const repr_job *job, const repr_plane *plane, pith_buffer *out);
 pith_status repr_unpack(const repr_job *job, repr_reader *in, uint16_t *codes, size_t n, size_t row, uint32_t alphabet);
+/* For stages with an argument that is a recipe: the job of the coder in it, which must be that chain's only stage
+ * but a packer; its ops are inner->args->stage->impl. False when the argument is not given. PITH_E_ARGUMENT at
+ * repr_chain_new is the place to refuse what does not fit, so `simple` says whether the chain is a coder alone. */
+bool repr_branch_job(const repr_job *job, unsigned param, repr_job *inner, bool *simple);
+/* Encodes and decodes with such an argument as a whole chain. PITH_E_ARGUMENT when it is not given. */
+pith_status repr_branch_encode(const repr_job *job, unsigned param, const repr_matrix *w, pith_buffer *out,
+                               float *restored);
+pith_status repr_branch_decode(const repr_job *job, unsigned param, repr_reader *in, repr_matrix *w);
 /* For coders: n floats as half floats (overflow is the caller's to avoid) or as they are. */
 pith_status repr_put_halves(pith_ctx *ctx, pith_buffer *out, const float *values, size_t n);
 bool repr_take_halves(repr_reader *r, float *values, size_t n);
@@ -117,7 +148,8 @@ extern const pith_stage represent_transforms[], represent_scalars[], represent_v
 
 typedef struct repr_chain repr_chain;
 /* Checks that the stages of a rule make a chain. The rule must outlive it. A rule without a coder gets `raw(f16)`;
- * after `prune` and nothing else, `sparse`. PITH_E_ARGUMENT names the column and what is wrong. */
+ * after `prune` and nothing else, `sparse`. PITH_E_ARGUMENT names the column and what is wrong. The stages of the
+ * artefact "model" must be registered. */
 pith_status repr_chain_new(pith_ctx *ctx, const pith_recipe_rule *rule, repr_chain **out);
 void repr_chain_free(pith_ctx *ctx, repr_chain *chain);
 
@@ -125,8 +157,17 @@ void repr_chain_free(pith_ctx *ctx, repr_chain *chain);
 pith_status repr_encode(pith_ctx *ctx, const repr_chain *chain, const repr_matrix *w, const repr_stats *stats,
                         pith_buffer *out, float *restored);
 /* The reverse, from the front of *in, which is left after it. w->data [rows][cols] is filled. Of a stack, levels past
- * `levels` are skipped (0: all are read). PITH_E_FORMAT says what is wrong. */
+ * `levels` are skipped and may be cut off (0: all are read). PITH_E_FORMAT says what is wrong. */
 pith_status repr_decode(pith_ctx *ctx, const repr_chain *chain, repr_reader *in, unsigned levels, repr_matrix *w);
+
+/* The same with all levels, adding to *parts what the bytes are (not for two threads at once). */
+pith_status repr_decode_parts(pith_ctx *ctx, const repr_chain *chain, repr_reader *in, repr_parts *parts,
+                              repr_matrix *w);
+void repr_parts_add(repr_parts *parts, const char *stage, repr_part_kind kind, uint64_t bytes);
+/* How many matrices decoding makes, one after the other, for its one: a measure of its time. */
+unsigned repr_chain_cost(const repr_chain *chain);
+/* Levels of the chain's stack; 0 when it ends in no stack. */
+unsigned repr_levels(const repr_chain *chain);
 
 /* sum of (w - r)^2, and tr((W - R) H (W - R)^T) when there are statistics, relative to W's own. */
 typedef struct repr_error {

@@ -3,8 +3,9 @@
  * Two things must be in the environment before it is loaded. One thread per call: threads are the caller's, who has
  * more than one product to do. And its kernels: releases to 0.3.21 (Debian 12) take some AVX-512 processors younger
  * than themselves for Haswell, and run at half speed unless OPENBLAS_CORETYPE names SkylakeX, whose kernels run on all
- * AVX-512 machines. What the user has set stays. setenv() is no friend of getenv() in other threads, so it happens
- * once, and only in processes that do algebra and have not loaded OpenBLAS themselves. */
+ * AVX-512 machines. What the user has set stays; what is set here goes again, for there may be others in the process.
+ * setenv() is no friend of getenv() in other threads, so it happens once, and only in processes that do algebra and
+ * have not loaded OpenBLAS themselves. */
 #include "math/dense/blas.h"
 
 #include <dlfcn.h>
@@ -47,6 +48,8 @@ static void describe(void *handle) {
              core ? core() : "");
 }
 
+static bool set_if_unset(const char *name, const char *value) { return !getenv(name) && setenv(name, value, 0) == 0; }
+
 static void find_library(void) {
     static const char *const names[] = {"libopenblas.so.0", "libopenblas.so"};
     const char *wish = getenv("PITH_BLAS");
@@ -55,9 +58,11 @@ static void find_library(void) {
         void *handle = dlopen(names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
         bool ours = !handle;
         if (ours) {
-            setenv("OPENBLAS_NUM_THREADS", "1", 0);
-            if (pith_cpu_best() == PITH_CPU_AVX512) setenv("OPENBLAS_CORETYPE", "SkylakeX", 0);
+            bool threads = set_if_unset("OPENBLAS_NUM_THREADS", "1"),
+                 core = pith_cpu_best() == PITH_CPU_AVX512 && set_if_unset("OPENBLAS_CORETYPE", "SkylakeX");
             handle = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+            if (core) unsetenv("OPENBLAS_CORETYPE");
+            if (threads) unsetenv("OPENBLAS_NUM_THREADS");
         }
         if (!handle) continue;
         if (!find_all(handle)) {

@@ -1,0 +1,61 @@
+/* What the files of the model archive share. Private. */
+#ifndef MODEL_ARCHIVE_PARTS_H
+#define MODEL_ARCHIVE_PARTS_H
+
+#include "artefacts/model/archive.h"
+
+#define ARCHIVE_PIECE_BYTES ((uint64_t)16 << 20)
+#define ARCHIVE_TAIL_BYTES 24
+#define ARCHIVE_INDEX_MAX ((uint64_t)256 << 20) /* bytes of an index, decoded */
+
+struct model_archive {
+    const uint8_t *data;
+    uint64_t size;
+    bool mapped;
+    archive_index index;
+    pith_recipe *recipe;
+    repr_chain **chains; /* [rules of the recipe], NULL where no tensor uses it */
+    uint32_t *order;     /* tensors by name */
+};
+
+/* ---- header, index, tail (archive_index.c) ---- */
+
+void archive_index_free(pith_ctx *ctx, archive_index *x);
+/* Bytes of one piece of an exact tensor: whole blocks. */
+uint64_t archive_piece_bytes(tensor_type type);
+/* Fills pieces from tensors and rest_n: whose they are, where, how long. Coded lengths stay 0. */
+pith_status archive_lay_out(pith_ctx *ctx, archive_index *x);
+pith_status archive_header_put(pith_ctx *ctx, const archive_index *x, pith_buffer *out);
+/* Index and tail. */
+pith_status archive_index_put(pith_ctx *ctx, const archive_index *x, pith_buffer *out);
+/* All of an archive's frame; everything in *x is checked against the bytes that are there. */
+pith_status archive_index_get(pith_ctx *ctx, const uint8_t *data, uint64_t size, archive_index *x);
+/* What a coded tensor consists of. */
+static inline uint64_t archive_rows(const archive_tensor *t) { return t->ne[1]; }
+static inline uint64_t archive_matrices(const archive_tensor *t) { return t->n_elements / (t->ne[0] * t->ne[1]); }
+/* Whether a rule may code it: floats in matrices. */
+bool archive_codable(const archive_tensor *t);
+
+/* A whole file in memory, read-only; munmap frees it. Messages do not name the path. */
+pith_status archive_map(pith_ctx *ctx, const char *path, const uint8_t **data, size_t *size);
+
+/* ---- exact pieces (archive_piece.c) ---- */
+
+/* Codes src[n] of a type (of the rest: TENSOR_U8 with rest = true) the best way it knows; appends to out. */
+pith_status archive_piece_encode(pith_ctx *ctx, tensor_type type, bool rest, const uint8_t *src, size_t n,
+                                 archive_coding *coding, pith_buffer *out);
+/* The reverse; uses all of src[n], fills dst[raw_n]. */
+pith_status archive_piece_decode(pith_ctx *ctx, tensor_type type, archive_coding coding, const uint8_t *src, size_t n,
+                                 uint8_t *dst, size_t raw_n);
+/* One zstd frame that states its size. encode: *smaller = false and nothing appended when it does not pay. */
+pith_status archive_zstd_encode(pith_ctx *ctx, int level, const uint8_t *src, size_t n, pith_buffer *out, bool *smaller);
+pith_status archive_zstd_decode(pith_ctx *ctx, const uint8_t *src, size_t n, uint8_t *dst, size_t raw_n);
+
+/* ---- recipes and names (archive_match.c) ---- */
+
+/* Whether a name matches a pattern of a rule: globs with commas between them. */
+bool archive_matches(const char *pattern, const char *name, size_t name_n);
+/* The rule for a tensor: a number below recipe->n_rules, or n_rules when none names it. */
+size_t archive_rule_for(const pith_recipe *recipe, const archive_tensor *t);
+
+#endif

@@ -1,0 +1,15 @@
+/* model: files of model weights made smaller. The room's door: what faces may know besides the public pith/model.h
+ * stands in the headers it includes; all others of this folder are private to it. */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include "artefacts/model/archive.h"
+#include "artefacts/model/stats.h"
+#include "artefacts/model/overlay.h"
+#include "artefacts/model/evaluate.h"
+
+/* The artefact's published systems for the registry (methods.c); ends with a NULL name. Its stages are those of
+ * kernels/represent. */
+extern const pith_method model_methods[];
+
+#endif

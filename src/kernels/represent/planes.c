@@ -1,0 +1,300 @@
+/* Exact codes of floats: exponents are far from uniform, signs and mantissas nearly uniform (M. Hershcovitch et al.,
+ * "ZipNN", arXiv:2411.05239; T. Zhang et al., "DFloat11", arXiv:2504.11651). Elements are split into planes of bytes, and
+ * each plane of a piece of 256 KiB takes the smallest way of pack_bytes.c. Against a base (Z. Su et al., "ZipLLM",
+ * arXiv:2505.06252) it is the exclusive or of the bits that is split, or the difference of places in the order of numbers,
+ * or the elements themselves, chosen for each piece.
+ *
+ * A code is: a byte, 0 for plain bytes, which follow, or 1; the sizes of all pieces, 4 bytes each; the pieces. A piece is
+ * a byte that says which of the three is split, the planes, and the bytes that make no whole element. */
+#include "kernels/represent/planes.h"
+#include "formats/blocks/blocks.h"
+#include "kernels/represent/pack_parts.h"
+
+enum { PLAIN_BYTES, PIECES };
+enum { ELEMENTS, EXCLUSIVE, DIFFERENCE, N_WAYS };
+
+#define SMALLEST 48         /* bytes that are worth planes */
+#define PIECES_OF_A_JOB 8   /* at least, so that jobs share their memory among them */
+#define SAMPLE_ELEMENTS 8192
+
+typedef struct shape {
+    unsigned width; /* bytes of an element */
+    bool floats;
+} shape;
+
+static shape shape_of(uint32_t type) {
+    switch (type) {
+    case TENSOR_BF16:
+    case TENSOR_F16: return (shape){2, true};
+    case TENSOR_F32: return (shape){4, true};
+    case TENSOR_F64: return (shape){8, true};
+    case TENSOR_I16:
+    case TENSOR_U16: return (shape){2, false};
+    case TENSOR_I32:
+    case TENSOR_U32: return (shape){4, false};
+    case TENSOR_I64:
+    case TENSOR_U64: return (shape){8, false};
+    default: return (shape){1, false};
+    }
+}
+
+static const planes_ops *ops(void) {
+#ifndef PITH_NO_X86
+    if (pith_cpu_best() >= PITH_CPU_AVX512) return &planes_ops_avx512;
+    if (pith_cpu_best() >= PITH_CPU_AVX2) return &planes_ops_avx2;
+#endif
+    return &planes_ops_scalar;
+}
+
+/* One code being made or read. */
+typedef struct planes_job {
+    pith_ctx *ctx;
+    shape shape;
+    const uint8_t *src, *base; /* src: encoding only; base may be NULL */
+    uint8_t *dst;              /* decoding: the wanted bytes */
+    size_t bytes, first, end;  /* of all elements; decoding: those wanted */
+    size_t n_pieces, first_piece, per_job;
+    pith_buffer *out; /* encoding: of each job */
+    uint32_t *sizes;  /* encoding: of each piece */
+    const uint8_t *table, *coded; /* decoding: sizes, and the first piece of all */
+    const uint64_t *starts;       /* decoding: where the jobs' first pieces begin in `coded` */
+} planes_job;
+
+static size_t piece_bytes(const planes_job *j, size_t piece) {
+    return PITH_MIN(PLANES_PIECE, j->bytes - piece * PLANES_PIECE);
+}
+
+static void planes_at(const planes_job *j, uint8_t *room, size_t n, uint8_t *planes[PLANES_MOST]) {
+    for (unsigned k = 0; k < j->shape.width; k++) planes[k] = room + k * n;
+}
+
+static pith_status cancelled(pith_ctx *ctx) { return pith_fail(ctx, PITH_E_CANCELLED, "cancelled"); }
+
+/* ---- encoding ---- */
+
+/* Splits n elements one of the three ways; `differences` has room for them. */
+static void split_way(const planes_job *j, unsigned way, const uint8_t *src, const uint8_t *base, size_t n,
+                      uint8_t *differences, uint8_t *const *planes) {
+    unsigned width = j->shape.width;
+    const planes_ops *fn = ops();
+    if (way == EXCLUSIVE) fn->exclusive(src, base, n * width, differences);
+    if (way == DIFFERENCE) fn->subtract(src, base, n, width, j->shape.floats, differences);
+    fn->split(way == ELEMENTS ? src : differences, n, width, j->shape.floats && way != DIFFERENCE, planes);
+}
+
+/* The way whose planes have the least entropy, in a sample from the middle. */
+static unsigned choose_way(const planes_job *j, const uint8_t *src, const uint8_t *base, size_t n, uint8_t *room) {
+    unsigned width = j->shape.width, best = ELEMENTS;
+    double best_bits = 0;
+    uint8_t *planes[PLANES_MOST];
+    size_t n_sample = PITH_MIN(n, SAMPLE_ELEMENTS), at = (n - n_sample) / 2 * width;
+    planes_at(j, room, n_sample, planes);
+    for (unsigned way = 0; way < N_WAYS; way++) {
+        double bits = 0;
+        split_way(j, way, src + at, base + at, n_sample, room + PLANES_PIECE, planes);
+        for (unsigned k = 0; k < width; k++) {
+            uint32_t count[256];
+            pack_count(planes[k], n_sample, count);
+            bits += pack_entropy(count, 256, n_sample);
+        }
+        if (way == 0 || bits < best_bits) best = way, best_bits = bits;
+    }
+    return best;
+}
+
+/* room: 2 * PLANES_PIECE bytes */
+static pith_status encode_piece(const planes_job *j, size_t piece, uint8_t *room, pith_buffer *out) {
+    size_t at = piece * PLANES_PIECE, size = piece_bytes(j, piece), n = size / j->shape.width, begin = out->size;
+    uint8_t *planes[PLANES_MOST];
+    const uint8_t *base = j->base ? j->base + at : NULL;
+    unsigned way = base ? choose_way(j, j->src + at, base, n, room) : ELEMENTS;
+    planes_at(j, room, n, planes);
+    split_way(j, way, j->src + at, base, n, room + PLANES_PIECE, planes);
+    uint8_t kind = (uint8_t)way;
+    pith_status status = pith_buffer_append(j->ctx, out, &kind, 1);
+    bool with_zstd = j->base || !j->shape.floats;
+    for (unsigned k = 0; k < j->shape.width && !status; k++)
+        status = pack_bytes_put(j->ctx, planes[k], n, with_zstd, out);
+    size_t whole = n * j->shape.width;
+    if (!status) status = pith_buffer_append(j->ctx, out, j->src + at + whole, size - whole);
+    j->sizes[piece] = (uint32_t)(out->size - begin);
+    return status;
+}
+
+static pith_status encode_job(void *arg, size_t i) {
+    const planes_job *j = arg;
+    uint8_t *room = pith_alloc(j->ctx, 2 * PLANES_PIECE);
+    if (!room) return pith_alloc_status(j->ctx);
+    pith_status status = PITH_OK;
+    size_t end = PITH_MIN((i + 1) * j->per_job, j->n_pieces);
+    for (size_t piece = i * j->per_job; piece < end && !status; piece++)
+        status = pith_cancelled(j->ctx) ? cancelled(j->ctx) : encode_piece(j, piece, room, &j->out[i]);
+    pith_free(j->ctx, room);
+    return status;
+}
+
+/* Cuts [first_piece, end_piece) into jobs; gives their number. */
+static size_t share_pieces(planes_job *j, size_t n_pieces) {
+    size_t n_threads = pith_threads_free(j->ctx), n_jobs = n_threads == 1 ? 1 : n_pieces / PIECES_OF_A_JOB;
+    n_jobs = PITH_MAX(PITH_MIN(n_jobs, 4 * n_threads), 1);
+    j->per_job = (n_pieces + n_jobs - 1) / n_jobs;
+    return j->per_job ? (n_pieces + j->per_job - 1) / j->per_job : 0;
+}
+
+static pith_status run(planes_job *j, size_t n_jobs, pith_job_fn fn) {
+    return n_jobs == 1 ? fn(j, 0) : pith_parallel(j->ctx, n_jobs, fn, j);
+}
+
+static pith_status put_plain(pith_ctx *ctx, const uint8_t *src, size_t bytes, pith_buffer *out) {
+    uint8_t kind = PLAIN_BYTES;
+    pith_status status = pith_buffer_append(ctx, out, &kind, 1);
+    return status ? status : pith_buffer_append(ctx, out, src, bytes);
+}
+
+/* Sizes and pieces behind each other. */
+static pith_status put_pieces(planes_job *j, size_t n_jobs, pith_buffer *out) {
+    pith_ctx *ctx = j->ctx;
+    uint8_t kind = PIECES, size[4];
+    size_t total = 1 + 4 * j->n_pieces;
+    for (size_t i = 0; i < n_jobs; i++) total += j->out[i].size;
+    if (total > j->bytes) return put_plain(ctx, j->src, j->bytes, out);
+    pith_status status = pith_buffer_reserve(ctx, out, total);
+    if (!status) status = pith_buffer_append(ctx, out, &kind, 1);
+    for (size_t i = 0; i < j->n_pieces && !status; i++) {
+        store32(size, j->sizes[i]);
+        status = pith_buffer_append(ctx, out, size, 4);
+    }
+    for (size_t i = 0; i < n_jobs && !status; i++) {
+        status = pith_buffer_append(ctx, out, j->out[i].data, j->out[i].size);
+        pith_buffer_free(ctx, &j->out[i]);
+    }
+    return status;
+}
+
+static pith_status encode(pith_ctx *ctx, uint32_t type, const uint8_t *src, const uint8_t *base, size_t bytes,
+                          pith_buffer *out) {
+    if (bytes < SMALLEST) return put_plain(ctx, src, bytes, out);
+    planes_job j = {.ctx = ctx, .shape = shape_of(type), .src = src, .base = base, .bytes = bytes};
+    j.n_pieces = (bytes - 1) / PLANES_PIECE + 1;
+    size_t n_jobs = share_pieces(&j, j.n_pieces);
+    pith_status status = PITH_OK;
+    j.sizes = pith_alloc(ctx, j.n_pieces * sizeof *j.sizes);
+    j.out = pith_zalloc(ctx, n_jobs * sizeof *j.out);
+    if (!j.sizes || !j.out) status = pith_alloc_status(ctx);
+    if (!status) status = run(&j, n_jobs, encode_job);
+    if (!status) status = put_pieces(&j, n_jobs, out);
+    for (size_t i = 0; j.out && i < n_jobs; i++) pith_buffer_free(ctx, &j.out[i]);
+    pith_free(ctx, j.out);
+    pith_free(ctx, j.sizes);
+    return status;
+}
+
+/* ---- decoding ---- */
+
+static pith_status decode_planes(const planes_job *j, size_t piece, uint8_t *room, repr_reader *in, uint8_t *dst) {
+    pith_ctx *ctx = j->ctx;
+    size_t at = piece * PLANES_PIECE, size = piece_bytes(j, piece), n = size / j->shape.width;
+    unsigned width = j->shape.width;
+    bool floats = j->shape.floats;
+    const uint8_t *way = repr_take(in, 1), *planes[PLANES_MOST], *rest;
+    if (!way || *way >= (j->base ? N_WAYS : EXCLUSIVE))
+        return pith_fail(ctx, PITH_E_FORMAT, "piece %zu of exact floats is of an unknown kind", piece);
+    for (unsigned k = 0; k < width; k++) {
+        pith_status status = pack_bytes_take(ctx, in, room + k * n, n, &planes[k]);
+        if (status) return status;
+    }
+    if (!(rest = repr_take(in, size - n * width)) || in->p != in->end)
+        return pith_fail(ctx, PITH_E_FORMAT, "piece %zu of exact floats does not end where it should", piece);
+    ops()->merge(planes, n, width, floats && *way != DIFFERENCE, dst);
+    if (*way == EXCLUSIVE) ops()->exclusive(dst, j->base + at, n * width, dst);
+    if (*way == DIFFERENCE) ops()->add(dst, j->base + at, n, width, floats, dst);
+    if (size > n * width) memcpy(dst + n * width, rest, size - n * width);
+    return PITH_OK;
+}
+
+/* room: 2 * PLANES_PIECE bytes. Pieces that are wanted in part are decoded whole, beside the planes. */
+static pith_status decode_piece(const planes_job *j, size_t piece, uint8_t *room, repr_reader *in) {
+    size_t begin = piece * PLANES_PIECE, end = begin + piece_bytes(j, piece);
+    if (begin >= j->first && end <= j->end) return decode_planes(j, piece, room, in, j->dst + (begin - j->first));
+    uint8_t *whole = room + PLANES_PIECE;
+    pith_status status = decode_planes(j, piece, room, in, whole);
+    size_t from = PITH_MAX(begin, j->first), to = PITH_MIN(end, j->end);
+    if (!status && to > from) memcpy(j->dst + (from - j->first), whole + (from - begin), to - from);
+    return status;
+}
+
+static pith_status decode_job(void *arg, size_t i) {
+    const planes_job *j = arg;
+    size_t piece = j->first_piece + i * j->per_job, end = PITH_MIN(piece + j->per_job, j->first_piece + j->n_pieces);
+    uint8_t *room = pith_alloc(j->ctx, 2 * PLANES_PIECE);
+    if (!room) return pith_alloc_status(j->ctx);
+    const uint8_t *p = j->coded + j->starts[i];
+    pith_status status = PITH_OK;
+    for (; piece < end && !status; piece++) {
+        uint32_t size = load32(j->table + 4 * piece);
+        repr_reader in = {p, p + size};
+        status = pith_cancelled(j->ctx) ? cancelled(j->ctx) : decode_piece(j, piece, room, &in);
+        p += size;
+    }
+    pith_free(j->ctx, room);
+    return status;
+}
+
+pith_status planes_decode_range(pith_ctx *ctx, uint32_t type, repr_reader *in, const uint8_t *base, size_t bytes,
+                                size_t first, size_t n, uint8_t *dst) {
+    if (first > bytes || n > bytes - first)
+        return pith_fail(ctx, PITH_E_ARGUMENT, "bytes %zu to %zu of a tensor of %zu", first, first + n, bytes);
+    const uint8_t *kind = repr_take(in, 1), *plain;
+    if (!kind || *kind > PIECES) return pith_fail(ctx, PITH_E_FORMAT, "exact floats of an unknown kind");
+    if (*kind == PLAIN_BYTES) {
+        if (!(plain = repr_take(in, bytes)))
+            return pith_fail(ctx, PITH_E_FORMAT, "%zu bytes of a tensor are cut off", bytes);
+        if (n) memcpy(dst, plain + first, n);
+        return PITH_OK;
+    }
+    planes_job j = {.ctx = ctx, .shape = shape_of(type), .base = base, .dst = dst, .bytes = bytes};
+    size_t n_all = bytes ? (bytes - 1) / PLANES_PIECE + 1 : 0;
+    j.table = n_all <= SIZE_MAX / 4 ? repr_take(in, 4 * n_all) : NULL;
+    if (!j.table) return pith_fail(ctx, PITH_E_FORMAT, "the sizes of %zu pieces are cut off", n_all);
+    j.coded = in->p;
+    j.first = first;
+    j.end = first + n;
+    j.first_piece = first / PLANES_PIECE;
+    j.n_pieces = n ? (first + n - 1) / PLANES_PIECE + 1 - j.first_piece : 0;
+    size_t n_jobs = share_pieces(&j, j.n_pieces);
+    uint64_t *starts = pith_alloc(ctx, (n_jobs + 1) * sizeof *starts), total = 0;
+    if (!starts) return pith_alloc_status(ctx);
+    for (size_t i = 0; i < n_all; i++) {
+        size_t since = i - j.first_piece;
+        if (i >= j.first_piece && since < j.n_pieces && since % j.per_job == 0) starts[since / j.per_job] = total;
+        total += load32(j.table + 4 * i);
+    }
+    j.starts = starts;
+    pith_status status = PITH_OK;
+    if (total > SIZE_MAX || !repr_take(in, (size_t)total))
+        status = pith_fail(ctx, PITH_E_FORMAT, "pieces of exact floats are cut off");
+    else if (n_jobs)
+        status = run(&j, n_jobs, decode_job);
+    pith_free(ctx, starts);
+    return status;
+}
+
+/* ---- the door ---- */
+
+pith_status repr_floats_encode(pith_ctx *ctx, uint32_t type, const uint8_t *src, size_t bytes, pith_buffer *out) {
+    return encode(ctx, type, src, NULL, bytes, out);
+}
+
+pith_status repr_floats_decode(pith_ctx *ctx, uint32_t type, repr_reader *in, uint8_t *dst, size_t bytes) {
+    return planes_decode_range(ctx, type, in, NULL, bytes, 0, bytes, dst);
+}
+
+pith_status repr_delta_encode(pith_ctx *ctx, uint32_t type, const uint8_t *src, const uint8_t *base, size_t bytes,
+                              pith_buffer *out) {
+    return encode(ctx, type, src, base, bytes, out);
+}
+
+pith_status repr_delta_decode(pith_ctx *ctx, uint32_t type, repr_reader *in, const uint8_t *base, uint8_t *dst,
+                              size_t bytes) {
+    return planes_decode_range(ctx, type, in, base, bytes, 0, bytes, dst);
+}

@@ -1,0 +1,46 @@
+/* Range asymmetric numeral systems (J. Duda, "Asymmetric numeral systems", arXiv:1311.2540): bytes by fixed frequencies
+ * of 12 bits. 32 states of [2^15, 2^31) take turns and share one stream of 16-bit words, so that vectors decode it. */
+#ifndef REPRESENT_RANS_H
+#define REPRESENT_RANS_H
+
+#include "kernels/represent/represent.h"
+
+#define RANS_BITS 12
+#define RANS_TOTAL (1u << RANS_BITS)
+#define RANS_LOW (1u << 15)
+#define RANS_LANES 32
+#define RANS_MOST ((size_t)1 << 24)
+
+/* Frequencies of a table: 0..4095, sum 4096, the first and last symbol that have any. */
+typedef struct rans_table {
+    uint16_t freq[256];
+    unsigned first, last;
+} rans_table;
+
+/* The table that makes src with these counts (n in all, at least two different symbols) smallest, its own description
+ * (appended to *bytes, RANS_TABLE_BYTES at most) included. Gives the estimate in bits of both together. */
+#define RANS_TABLE_BYTES 520
+double rans_table_fit(const uint32_t count[256], size_t n, rans_table *t, uint8_t *bytes, size_t *n_bytes);
+bool rans_table_take(repr_reader *in, rans_table *t);
+/* A curve between t->first and t->last; the one that suits counts best; whether its numbers are such. */
+void rans_table_curve(unsigned kind, unsigned centre16, unsigned width, rans_table *t);
+void rans_table_fit_curve(const uint32_t count[256], size_t n, rans_table *t, unsigned *kind, unsigned *centre16,
+                          unsigned *width);
+bool rans_table_is_curve(unsigned kind, unsigned centre16);
+
+/* Appends table and code of src[n], 2 <= n <= RANS_MOST, with at least two different symbols. */
+pith_status rans_encode(pith_ctx *ctx, const uint8_t *src, size_t n, const uint32_t count[256], pith_buffer *out);
+/* Exactly n symbols; false when the bytes are no such code. */
+bool rans_decode(repr_reader *in, uint8_t *dst, size_t n);
+
+/* ---- one for each instruction set ---- */
+
+typedef struct rans_ops {
+    /* Rounds of RANS_LANES symbols; 2 * RANS_LANES bytes are there for each round, and 32 more. Entries of the table, by
+     * the low 12 bits of a state: frequency | offset in it << 12 | symbol << 24. Gives the words' end. */
+    const uint8_t *(*rounds)(const uint32_t *table, uint32_t *states, const uint8_t *words, uint8_t *dst,
+                             size_t n_rounds);
+} rans_ops;
+extern const rans_ops rans_ops_scalar, rans_ops_avx2, rans_ops_avx512;
+
+#endif

@@ -1,0 +1,282 @@
+/* The coder step: a uniform quantiser without clipping whose indices are entropy-coded. No groups, no scales but one
+ * for the matrix and a small number for each column; 0.25 bit from the Gaussian bound at any rate (Gish and Pierce
+ * 1968). Which steps, and how to round: step.h and step_plan.c.
+ *
+ *   base (4 bytes), number of classes, with more than one: number of planes, classes of the columns (a plane);
+ *   then for each plane: 2 * largest magnitude + whether larger ones follow, their number, 3 shifts, its indices (a
+ *   plane, by rows, columns as the layout orders them), magnitudes that were too large for it. */
+#include "kernels/represent/step.h"
+
+#include <math.h>
+
+enum { P_SIZE, P_BITS, P_TILT, P_RDO, P_CENTROID };
+const pith_param step_params[5] = {
+    {.name = "size",
+     .type = PITH_P_REAL,
+     .min = 1e-6,
+     .max = 64,
+     .def = 0.26,
+     .doc = "of the step, in RMS of the matrix (the geometric mean when steps differ)"},
+    {.name = "bits",
+     .type = PITH_P_REAL,
+     .min = 0,
+     .max = 16,
+     .def = 0,
+     .unit = "bits",
+     .doc = "per weight to aim at, by the entropy of the indices; 0: by size"},
+    {.name = "tilt",
+     .type = PITH_P_REAL,
+     .min = 0,
+     .max = 1,
+     .def = 1,
+     .doc = "how far steps of columns follow what errors there cost: 0 not, 1 as is best"},
+    {.name = "rdo",
+     .type = PITH_P_REAL,
+     .min = 0,
+     .max = 1,
+     .def = 0,
+     .doc = "squared steps that a bit is worth when an index is chosen"},
+    {.name = "centroid", .type = PITH_P_FLAG, .def = 1, .doc = "indices mean the centre of mass of their cell"},
+};
+
+float step_factor(unsigned k) {
+    static const float root[4] = {1.0f, 0.840896415f, 0.707106781f, 0.594603558f};
+    return root[k % 4] / (float)(1u << k / 4);
+}
+
+pith_status step_layout_new(pith_ctx *ctx, size_t rows, size_t cols, step_layout *l) {
+    size_t n;
+    *l = (step_layout){.rows = rows, .cols = cols, .n_planes = 1, .n_classes = 1};
+    pith_status status = scalar_room(ctx, rows, cols, sizeof(float), &n);
+    if (!status && cols > UINT32_MAX)
+        status = pith_fail(ctx, PITH_E_LIMIT, "a matrix of %zu columns is too wide for step", cols);
+    if (status) return status;
+    l->class_of = pith_zalloc(ctx, cols * sizeof *l->class_of);
+    l->order = pith_alloc(ctx, cols * sizeof *l->order);
+    return l->class_of && l->order ? PITH_OK : pith_alloc_status(ctx);
+}
+
+void step_layout_free(pith_ctx *ctx, step_layout *l) {
+    pith_free(ctx, l->class_of);
+    pith_free(ctx, l->order);
+}
+
+void step_layout_sort(step_layout *l) {
+    size_t start[STEP_CLASSES + 1] = {0};
+    for (size_t j = 0; j < l->cols; j++) start[l->class_of[j] + 1u]++;
+    for (unsigned k = 0; k < STEP_CLASSES; k++) start[k + 1] += start[k];
+    for (size_t j = 0; j < l->cols; j++) l->order[start[l->class_of[j]]++] = (uint32_t)j;
+    for (size_t p = 0; p <= l->n_planes; p++)
+        l->first[p] = l->cols / l->n_planes * p + l->cols % l->n_planes * p / l->n_planes;
+}
+
+/* ---- columns ------------------------------------------------------------------------------------ */
+
+typedef struct step_coder {
+    repr_columns base;
+    const repr_job *job;
+    step_layout layout;
+    step_rule rules[STEP_PLANES];
+    uint8_t *plane_of; /* [cols] */
+    int16_t *index;    /* [cols][rows] */
+} step_coder;
+
+static pith_status step_enter(repr_columns *self, size_t first, size_t n, const float *w, const float *cost) {
+    step_coder *c = (step_coder *)self;
+    (void)first, (void)n;
+    const double *v = c->job->args->value;
+    step_wish wish = {v[P_SIZE], v[P_BITS], v[P_TILT], v[P_RDO], v[P_CENTROID] != 0};
+    pith_status status = step_plan(c->job->ctx, &wish, w, cost, &c->layout, c->rules);
+    if (status) return status;
+    for (size_t p = 0; p < c->layout.n_planes; p++)
+        for (size_t i = c->layout.first[p]; i < c->layout.first[p + 1]; i++)
+            c->plane_of[c->layout.order[i]] = (uint8_t)p;
+    return PITH_OK;
+}
+
+static void step_code(repr_columns *self, size_t column, const float *in, float *out) {
+    step_coder *c = (step_coder *)self;
+    int16_t *index = c->index + column * c->layout.rows;
+    const step_rule *rule = &c->rules[c->plane_of[column]];
+    float step = c->layout.base * step_factor(c->layout.class_of[column]), inverse = step > 0 ? 1 / step : 0;
+    if (!isfinite(inverse)) inverse = 0; /* of a step below all numbers: its products are zeros */
+    for (size_t r = 0; r < c->layout.rows; r++) {
+        unsigned m = step_index(rule, fabsf(in[r]) * inverse);
+        float value = step_level(rule, m) * step;
+        index[r] = (int16_t)(in[r] < 0 ? -(int)m : (int)m);
+        out[r] = in[r] < 0 && m ? -value : value;
+    }
+}
+
+/* The largest magnitude that a plane's alphabet has: beyond it are those that cost less as numbers. */
+static unsigned largest_coded(const uint32_t *counts, bool *more) {
+    double beyond = 0, least = 0;
+    unsigned best = STEP_MOST;
+    while (best > 0 && counts[best] == 0) best--;
+    least = 8.0 * best;
+    *more = false;
+    for (unsigned k = best; k > 0; k--) {
+        beyond += counts[k];
+        double bits = 64 + 28.0 * beyond + 8.0 * (k - 1);
+        if (bits < least) least = bits, best = k - 1, *more = true;
+    }
+    return best;
+}
+
+static pith_status put_plane(step_coder *c, size_t p, uint32_t *counts, uint16_t *codes, pith_buffer *out) {
+    const step_layout *l = &c->layout;
+    pith_ctx *ctx = c->job->ctx;
+    size_t first = l->first[p], width = l->first[p + 1] - first, n_more = 0;
+    memset(counts, 0, (STEP_MOST + 1) * sizeof *counts);
+    for (size_t i = 0; i < width; i++)
+        for (size_t r = 0; r < l->rows; r++) counts[abs(c->index[l->order[first + i] * l->rows + r])]++;
+    bool more;
+    unsigned most = largest_coded(counts, &more);
+    for (unsigned m = most + 1; m <= STEP_MOST; m++) n_more += counts[m];
+    pith_status status = repr_put_number(ctx, out, 2 * most + more);
+    if (!status && more) status = repr_put_number(ctx, out, n_more);
+    if (!status) status = pith_buffer_append(ctx, out, c->rules[p].shift, STEP_SHIFTS);
+    for (size_t i = 0; i < width; i++) {
+        const int16_t *index = c->index + l->order[first + i] * l->rows;
+        for (size_t r = 0; r < l->rows; r++) {
+            bool inside = (unsigned)abs(index[r]) <= most;
+            codes[r * width + i] = (uint16_t)(inside ? index[r] + (int)most : 2 * (int)most + 1);
+        }
+    }
+    repr_plane plane = {codes, l->rows * width, width, 2 * most + 1 + more};
+    if (!status && plane.alphabet > 1) status = repr_pack(c->job, &plane, out);
+    for (size_t i = 0; !status && i < plane.n && n_more; i++) {
+        if (codes[i] != 2 * most + 1) continue;
+        int v = c->index[l->order[first + i % width] * l->rows + i / width];
+        status = repr_put_number(ctx, out, 2 * ((uint64_t)abs(v) - most - 1) + (v < 0));
+    }
+    return status;
+}
+
+static pith_status step_finish(repr_columns *self, pith_buffer *out) {
+    step_coder *c = (step_coder *)self;
+    const step_layout *l = &c->layout;
+    pith_ctx *ctx = c->job->ctx;
+    pith_status status = repr_put_floats(ctx, out, &l->base, 1);
+    if (!status) status = repr_put_number(ctx, out, l->n_classes);
+    repr_plane classes = {l->class_of, l->cols, l->cols, l->n_classes};
+    if (!status && l->n_classes > 1) status = repr_put_number(ctx, out, l->n_planes);
+    if (!status && l->n_classes > 1) status = repr_pack(c->job, &classes, out);
+    size_t widest = 0;
+    for (size_t p = 0; p < l->n_planes; p++) widest = PITH_MAX(widest, l->first[p + 1] - l->first[p]);
+    uint16_t *codes = pith_alloc(ctx, l->rows * widest * sizeof *codes);
+    uint32_t *counts = pith_alloc(ctx, (STEP_MOST + 1) * sizeof *counts);
+    if (!status && (!codes || !counts)) status = pith_alloc_status(ctx);
+    for (size_t p = 0; !status && p < l->n_planes; p++) status = put_plane(c, p, counts, codes, out);
+    pith_free(ctx, codes);
+    pith_free(ctx, counts);
+    return status;
+}
+
+static void step_free(repr_columns *self) {
+    step_coder *c = (step_coder *)self;
+    pith_ctx *ctx = c->job->ctx;
+    step_layout_free(ctx, &c->layout);
+    pith_free(ctx, c->plane_of);
+    pith_free(ctx, c->index);
+    pith_free(ctx, c);
+}
+
+static pith_status step_columns(const repr_job *job, const repr_matrix *w, repr_columns **out) {
+    pith_ctx *ctx = job->ctx;
+    step_coder *c = pith_zalloc(ctx, sizeof *c);
+    if (!c) return pith_alloc_status(ctx);
+    c->base = (repr_columns){0, step_enter, step_code, step_finish, step_free};
+    c->job = job;
+    pith_status status = step_layout_new(ctx, w->rows, w->cols, &c->layout);
+    if (!status) {
+        c->plane_of = pith_zalloc(ctx, w->cols);
+        c->index = pith_alloc(ctx, w->rows * w->cols * sizeof *c->index);
+        if (!c->plane_of || !c->index) status = pith_alloc_status(ctx);
+    }
+    if (status)
+        step_free(&c->base);
+    else
+        *out = &c->base;
+    return status;
+}
+
+/* ---- decoding ----------------------------------------------------------------------------------- */
+
+static pith_status take_layout(const repr_job *job, repr_reader *in, step_layout *l) {
+    uint64_t n_classes, n_planes = 1;
+    if (!repr_take_floats(in, &l->base, 1) || !repr_take_number(in, STEP_CLASSES, &n_classes))
+        return repr_cut_off(job->ctx);
+    if (!(l->base >= 0) || !isfinite(l->base) || n_classes < 1)
+        return pith_fail(job->ctx, PITH_E_FORMAT, "the step of a matrix is no number");
+    if (n_classes > 1 && !repr_take_number(in, PITH_MIN(STEP_PLANES, l->cols), &n_planes))
+        return repr_cut_off(job->ctx);
+    if (n_planes < 1) return pith_fail(job->ctx, PITH_E_FORMAT, "a matrix has no planes");
+    l->n_classes = (unsigned)n_classes;
+    l->n_planes = (size_t)n_planes;
+    pith_status status = PITH_OK;
+    if (l->n_classes > 1) status = repr_unpack(job, in, l->class_of, l->cols, l->cols, l->n_classes);
+    if (!status) step_layout_sort(l);
+    return status;
+}
+
+/* Values of the indices of columns [first, last) of the order, whose rows lie `width` codes apart. */
+static void put_values(const step_layout *l, const step_rule *rule, const uint16_t *codes, size_t first, size_t last,
+                       unsigned most, float *data) {
+    size_t width = last - first;
+    for (size_t i = 0; i < width; i++) {
+        size_t column = l->order[first + i];
+        float step = l->base * step_factor(l->class_of[column]);
+        for (size_t r = 0; r < l->rows; r++) {
+            int v = (int)codes[r * width + i] - (int)most;
+            float value = step_level(rule, (unsigned)abs(v)) * step;
+            data[r * l->cols + column] = v < 0 ? -value : value;
+        }
+    }
+}
+
+static pith_status take_plane(const repr_job *job, repr_reader *in, const step_layout *l, size_t p, uint16_t *codes,
+                              float *data) {
+    pith_ctx *ctx = job->ctx;
+    size_t first = l->first[p], last = l->first[p + 1], width = last - first, n = width * l->rows;
+    uint64_t head, n_more = 0;
+    if (!repr_take_number(in, 2 * STEP_MOST, &head)) return repr_cut_off(ctx);
+    unsigned most = (unsigned)(head / 2);
+    if (head % 2 && !repr_take_number(in, n, &n_more)) return repr_cut_off(ctx);
+    const uint8_t *shifts = repr_take(in, STEP_SHIFTS);
+    if (!shifts) return repr_cut_off(ctx);
+    step_rule rule = {.shift = {0}};
+    memcpy(rule.shift, shifts, STEP_SHIFTS);
+    pith_status status = scalar_take_plane(job, in, codes, n, width, 2 * most + 1 + head % 2);
+    if (status) return status;
+    put_values(l, &rule, codes, first, last, most, data);
+    for (size_t i = 0; head % 2 && i < n; i++) {
+        if (codes[i] != 2 * most + 1) continue;
+        uint64_t v;
+        if (n_more == 0 || !repr_take_number(in, 2 * (STEP_MOST - (uint64_t)most) - 1, &v))
+            return pith_fail(ctx, PITH_E_FORMAT, "indices of a matrix that stand apart are missing or too large");
+        n_more--;
+        size_t column = l->order[first + i % width];
+        float value = step_level(&rule, most + 1 + (unsigned)(v / 2)) * (l->base * step_factor(l->class_of[column]));
+        data[i / width * l->cols + column] = v % 2 ? -value : value;
+    }
+    if (n_more) return pith_fail(ctx, PITH_E_FORMAT, "a matrix has indices apart that belong nowhere");
+    return PITH_OK;
+}
+
+static pith_status step_decode(const repr_job *job, repr_reader *in, repr_matrix *w) {
+    pith_ctx *ctx = job->ctx;
+    step_layout l;
+    pith_status status = step_layout_new(ctx, w->rows, w->cols, &l);
+    if (!status) status = take_layout(job, in, &l);
+    size_t widest = 0;
+    for (size_t p = 0; !status && p < l.n_planes; p++) widest = PITH_MAX(widest, l.first[p + 1] - l.first[p]);
+    uint16_t *codes = status ? NULL : pith_alloc(ctx, l.rows * widest * sizeof *codes);
+    if (!status && !codes) status = pith_alloc_status(ctx);
+    for (size_t p = 0; !status && p < l.n_planes; p++) status = take_plane(job, in, &l, p, codes, w->data);
+    pith_free(ctx, codes);
+    step_layout_free(ctx, &l);
+    return status;
+}
+
+const repr_ops step_ops = {.kind = REPR_CODER, .columns = step_columns, .decode = step_decode};
