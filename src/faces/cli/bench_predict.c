@@ -11,7 +11,8 @@ static const struct {
     int (*run)(int argc, char **argv);
 } experiments[] = {{"few-shot", bench_few_shot},     {"zip-fit", bench_zip_fit}, {"dated", bench_dated},
                    {"equal-info", bench_equal_info}, {"llmzip", bench_llmzip},   {"lmic", bench_lmic},
-                   {"lmcompress", bench_lmcompress}};
+                   {"lmcompress", bench_lmcompress},
+                   {"prune-tasks", bench_prune_tasks}};
 
 bool bench_predict_run(int argc, char **argv, int *result) {
     for (size_t i = 0; argc > 0 && i < PITH_COUNT(experiments); i++)

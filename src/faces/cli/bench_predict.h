@@ -76,5 +76,6 @@ int bench_equal_info(int argc, char **argv);
 int bench_llmzip(int argc, char **argv);
 int bench_lmic(int argc, char **argv);
 int bench_lmcompress(int argc, char **argv);
+int bench_prune_tasks(int argc, char **argv);
 
 #endif

@@ -18,7 +18,7 @@
 const char cli_bench_help[] =
     "Usage: pith bench file [OPTIONS] FILE|DIRECTORY...\n"
     "       pith bench flips|runtime|speculate [OPTIONS]  (claims about language models; --help says more)\n"
-    "       pith bench few-shot|zip-fit|dated|equal-info|llmzip|lmic|lmcompress [OPTIONS]\n"
+    "       pith bench few-shot|zip-fit|dated|equal-info|llmzip|lmic|lmcompress|prune-tasks [OPTIONS]\n"
     "                                  (claims about code length)\n"
     "\n"
     "Compresses and restores each file with every level of pith and every installed peer\n"

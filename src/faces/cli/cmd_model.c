@@ -42,6 +42,11 @@ static const struct model_verb {
 } own_verbs[] = {
     {"stats", model_stats_main},
     {"quantize", model_quantize_main},
+    {"compress", model_compress_main},
+    {"decompress", model_decompress_main},
+    {"explain-size", model_explain_size_main},
+    {"eval", model_eval_main},
+    {"diff", model_diff_main},
     {NULL, NULL},
 };
 

@@ -21,6 +21,8 @@ int model_info(pith_ctx *ctx, const tensor_file *f, const model_options *o);
 int model_convert(pith_ctx *ctx, const tensor_file *f, const model_options *o);
 /* Verbs with options of their own. */
 int model_stats_main(int argc, char **argv);
+int model_diff_main(int argc, char **argv);
+int model_eval_main(int argc, char **argv);
 int model_quantize_main(int argc, char **argv);
 int model_compress_main(int argc, char **argv);
 int model_decompress_main(int argc, char **argv);
