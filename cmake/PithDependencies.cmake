@@ -19,7 +19,8 @@ pith_need(libxxhash libxxhash-dev)
 pith_need(jansson libjansson-dev)
 pith_need(libpcre2-8 libpcre2-dev)
 pith_need(libutf8proc libutf8proc-dev)
-set(pith_requires libzstd liblzma libxxhash jansson libpcre2-8 libutf8proc)
+pith_need(sqlite3 libsqlite3-dev)
+set(pith_requires libzstd liblzma libxxhash jansson libpcre2-8 libutf8proc sqlite3)
 set(pith_libs_private "-pthread -lm")
 
 # Some systems ship libdivsufsort without its .pc file.
@@ -44,4 +45,4 @@ endif()
 add_library(pith_deps INTERFACE)
 target_link_libraries(pith_deps INTERFACE
     PkgConfig::DEP_libzstd PkgConfig::DEP_liblzma PkgConfig::DEP_libxxhash PkgConfig::DEP_jansson
-    PkgConfig::DEP_libpcre2-8 PkgConfig::DEP_libutf8proc ${divsufsort} Threads::Threads m)
+    PkgConfig::DEP_libpcre2-8 PkgConfig::DEP_libutf8proc PkgConfig::DEP_sqlite3 ${divsufsort} Threads::Threads m)

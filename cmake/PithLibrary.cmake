@@ -66,7 +66,7 @@ foreach(library pith_shared pith_static)
         $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 endforeach()
 target_link_libraries(pith_static INTERFACE
-    "$<BUILD_INTERFACE:pith_deps>" "$<INSTALL_INTERFACE:zstd;lzma;xxhash;jansson;pcre2-8;utf8proc;divsufsort;Threads::Threads;m>")
+    "$<BUILD_INTERFACE:pith_deps>" "$<INSTALL_INTERFACE:zstd;lzma;xxhash;jansson;pcre2-8;utf8proc;sqlite3;divsufsort;Threads::Threads;m>")
 
 if(pith_cli_sources)
     # An archive of its own, so that tests can reach the command's parts.

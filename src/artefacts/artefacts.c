@@ -3,10 +3,14 @@
 
 #include "artefacts/file/file.h"
 #include "artefacts/lm/lm.h"
-#include "kernels/represent/represent.h"
+#include "artefacts/model/model.h"
 
 static const pith_stage *const stage_tables[] = {
     file_stages,
+    represent_transforms,
+    represent_scalars,
+    represent_vectors,
+    represent_packers,
     represent_branches,
     NULL,
 };
@@ -14,6 +18,7 @@ static const pith_stage *const stage_tables[] = {
 static const pith_method *const method_tables[] = {
     file_methods,
     lm_methods,
+    model_methods,
     planned_methods,
     NULL,
 };

@@ -63,9 +63,7 @@ typedef struct archive_index {
 
 typedef struct archive_options {
     const char *recipe; /* NULL: everything exact */
-    /* Statistics of the inputs of the matrix `name`; false when there are none. From any thread. May be NULL. */
-    bool (*stats)(void *opaque, meta_string name, repr_stats *stats);
-    void *stats_opaque;
+    const struct model_stats *stats; /* of the inputs of matrices (stats.h); NULL: none */
 } archive_options;
 
 /* Whether the rules of a recipe suit a model: one rule for all tensors, or rules with patterns. */

@@ -13,7 +13,7 @@ static bool set_has(const char **glob, const char *end, char c) {
             found = found || (c >= p[0] && c <= p[2]);
             p += 3;
         } else {
-            found = found || c == *p++;
+            if (c == *p++) found = true;
         }
     }
     *glob = p < end ? p + 1 : p;

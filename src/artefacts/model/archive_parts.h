@@ -36,6 +36,8 @@ static inline uint64_t archive_matrices(const archive_tensor *t) { return t->n_e
 /* Whether a rule may code it: floats in matrices. */
 bool archive_codable(const archive_tensor *t);
 
+/* Puts the name of a piece's tensor in front of the session's message. Not while other threads may fail. */
+pith_status archive_blame(pith_ctx *ctx, const archive_index *x, size_t piece, pith_status status);
 /* A whole file in memory, read-only; munmap frees it. Messages do not name the path. */
 pith_status archive_map(pith_ctx *ctx, const char *path, const uint8_t **data, size_t *size);
 

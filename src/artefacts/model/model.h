@@ -7,6 +7,8 @@
 #include "artefacts/model/stats.h"
 #include "artefacts/model/overlay.h"
 #include "artefacts/model/evaluate.h"
+#include "artefacts/model/prune_speed.h"
+#include "artefacts/model/store.h"
 
 /* The artefact's published systems for the registry (methods.c); ends with a NULL name. Its stages are those of
  * kernels/represent. */

@@ -1,7 +1,7 @@
 /* Error feedback into GGUF blocks, a few matrices at once. */
 #include "artefacts/model/quantize_ahead.h"
 
-#include "kernels/represent/scalar.h"
+#include "kernels/represent/represent.h"
 
 typedef struct ahead_slot {
     size_t tensor;   /* of the plan */

@@ -5,6 +5,7 @@
 #include "faces/cli/cmd_lm.h"
 
 int bench_flips(int argc, char **argv);     /* pith bench flips: argv[0] is "flips" */
+int bench_model_main(int argc, char **argv); /* pith bench model */
 int bench_runtime(int argc, char **argv);   /* pith bench runtime */
 int bench_speculate(int argc, char **argv); /* pith bench speculate */
 

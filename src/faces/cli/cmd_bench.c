@@ -17,6 +17,7 @@
 
 const char cli_bench_help[] =
     "Usage: pith bench file [OPTIONS] FILE|DIRECTORY...\n"
+    "       pith bench model [MODEL] [OPTIONS]            (recipes for weights; --help says more)\n"
     "       pith bench flips|runtime|speculate [OPTIONS]  (claims about language models; --help says more)\n"
     "       pith bench few-shot|zip-fit|dated|equal-info|llmzip|lmic|lmcompress|prune-tasks [OPTIONS]\n"
     "                                  (claims about code length)\n"
@@ -461,6 +462,7 @@ int cmd_bench(int argc, char **argv) {
     int done;
     if (bench_predict_run(argc - 1, argv + 1, &done)) return done;
     if (argc > 1 && strcmp(argv[1], "flips") == 0) return bench_flips(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "model") == 0) return bench_model_main(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "runtime") == 0) return bench_runtime(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "speculate") == 0) return bench_speculate(argc - 1, argv + 1);
     /* The settings named in the table are the ones that count. */

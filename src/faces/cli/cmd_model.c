@@ -8,6 +8,9 @@ const char cli_model_help[] =
     "       pith model convert IN OUT [--type=TYPE] [--to=FORMAT] [OPTIONS]\n"
     "       pith model validate FILE\n"
     "       pith model quantize IN OUT.gguf --type=MIX [OPTIONS]   (quantize --help says more)\n"
+    "       pith model stats MODEL TEXT... -o FILE [OPTIONS]       (the same for these)\n"
+    "       pith model eval BASE SMALLER [TEXT] [OPTIONS]\n"
+    "       pith model diff A B [OPTIONS]\n"
     "\n"
     "Reads GGUF, safetensors (one file, an index, or a Hugging Face directory with config.json),\n"
     "NumPy arrays, llama2.c checkpoints and rwkv.cpp files.\n"
@@ -16,6 +19,9 @@ const char cli_model_help[] =
     "convert   to GGUF, safetensors or one NumPy array, by the name of OUT\n"
     "validate  checks every count, range and name, and that all scales and floats are finite\n"
     "quantize  a GGUF file in llama.cpp's mixes of block types, with importance or error feedback\n"
+    "stats     what the inputs of a model's matrices look like over a text, for recipes and llama.cpp\n"
+    "eval      what a smaller file or a recipe costs: bytes by part, perplexity, divergence, flips\n"
+    "diff      two files of weights, tensor by tensor\n"
     "\n"
     "      --tensors         info: list every tensor too\n"
     "      --json            info: one JSON object\n"
@@ -45,8 +51,10 @@ static const struct model_verb {
     {"compress", model_compress_main},
     {"decompress", model_decompress_main},
     {"explain-size", model_explain_size_main},
+    {"prune", model_prune_main},
     {"eval", model_eval_main},
     {"diff", model_diff_main},
+    {"store", model_store_main},
     {NULL, NULL},
 };
 

@@ -27,6 +27,8 @@ int model_quantize_main(int argc, char **argv);
 int model_compress_main(int argc, char **argv);
 int model_decompress_main(int argc, char **argv);
 int model_explain_size_main(int argc, char **argv);
+int model_prune_main(int argc, char **argv);
+int model_store_main(int argc, char **argv);
 
 /* ---- conversion's parts ------------------------------------------------------ */
 

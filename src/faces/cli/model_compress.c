@@ -19,6 +19,7 @@ static const char compress_help[] =
     "      --recipe=TEXT   code matrices by a recipe, which loses something: rules of\n"
     "                      PATTERN -> STAGES, by names of tensors. Vectors, and what no pattern\n"
     "                      names, stay exact\n"
+    "      --stats=FILE    what the inputs of matrices are like (pith model stats): weighs errors\n"
     "      --rm            remove MODEL once the archive is verified and on disk\n"
     "  -f, --force         overwrite ARCHIVE\n"
     "  -T#, --threads=#    threads (default: one for each processor)\n"
@@ -57,7 +58,7 @@ typedef struct job {
     cli_output file;
     bool remove, test;
     double max_seconds, seconds;
-    const char *recipe;
+    const char *recipe, *stats;
     pith_model_info info;
 } job;
 
@@ -129,7 +130,8 @@ static int compress(job *j) {
     pith_model_options options;
     pith_model_options_init(&options);
     options.recipe = j->recipe;
-    int result = start(j);
+    options.stats = j->stats;
+    int result = j->stats && !j->recipe ? cli_error("model compress: --stats serves a --recipe") : start(j);
     if (result != CLI_OK) return result;
     double begun = cli_now();
     watch(j, &progress, "compressing");
@@ -257,6 +259,7 @@ static int run_verb(job *j, const char *verb, const char *help, int (*run)(job *
 int model_compress_main(int argc, char **argv) {
     job j = {.file = {.fd = -1}};
     const lm_option options[] = {{.name = "recipe", .kind = LM_TEXT, .value = &j.recipe},
+                                 {.name = "stats", .kind = LM_TEXT, .value = &j.stats},
                                  {.name = "rm", .kind = LM_FLAG, .value = &j.remove}};
     int result = lm_options_parse(&j.o, argc, argv, options, PITH_COUNT(options), 2);
     if (result == CLI_OK) result = run_verb(&j, argv[0], compress_help, run_compress);

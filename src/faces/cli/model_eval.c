@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "artefacts/artefacts.h"
 #include "artefacts/model/model.h"
 #include "faces/cli/cmd_lm.h"
 #include "faces/cli/model.h"
@@ -48,6 +49,8 @@ typedef struct eval {
     tensor_file *base, *other;
     lm_model *base_model; /* owner of base when that is the built-in one */
     model_stats *stats;
+    pith_recipe *recipe;
+    const tensor_type_info *type;
     pith_buffer text;
     model_score score;
     model_trial trial;
@@ -82,6 +85,7 @@ static int open_all(eval *e) {
 }
 
 static void close_all(eval *e) {
+    pith_recipe_free(e->ctx, e->recipe);
     pith_buffer_free(e->ctx, &e->text);
     model_stats_close(e->ctx, e->stats);
     if (e->other) tensor_file_close(e->ctx, e->other);
@@ -148,17 +152,18 @@ static pith_status put_code(eval *e, model_overlay *o) {
         count_file(e->other, &e->trial);
         return put_file(e, o);
     }
-    if (e->o->type) {
-        const tensor_type_info *info = tensor_type_named(e->o->type, strlen(e->o->type));
-        if (!info) return pith_fail(e->ctx, PITH_E_ARGUMENT, "--type: '%s' is no element type", e->o->type);
-        return model_try_type(e->ctx, e->base, info->type, e->stats, o, &e->trial);
-    }
-    pith_recipe *recipe;
-    pith_status status = archive_recipe(e->ctx, e->o->recipe, strlen(e->o->recipe), &recipe);
-    if (status) return status;
-    status = model_try_recipe(e->ctx, e->base, recipe, e->stats, o, &e->trial);
-    pith_recipe_free(e->ctx, recipe);
-    return status;
+    return e->type ? model_try_type(e->ctx, e->base, e->type->type, e->stats, o, &e->trial)
+                   : model_try_recipe(e->ctx, e->base, e->recipe, e->stats, o, &e->trial);
+}
+
+/* What is wrong with a recipe or a type is said before any work. */
+static int read_code(eval *e) {
+    const eval_options *o = e->o;
+    if (o->type && !(e->type = tensor_type_named(o->type, strlen(o->type))))
+        return cli_error("eval: --type: '%s' is no element type", o->type);
+    if (o->recipe && archive_recipe(e->ctx, o->recipe, strlen(o->recipe), &e->recipe) != PITH_OK)
+        return lm_failed(e->ctx, NULL);
+    return CLI_OK;
 }
 
 static pith_status judge(eval *e) {
@@ -297,10 +302,10 @@ static int report(const eval *e) {
            c->kl.median, c->kl.p90, c->kl.p99, c->kl.max);
     printf("same top     %.2f +- %.2f %%\n", c->same_top * 100, c->same_top_error * 100);
     if (e->score.f.n)
-        printf(
-            "flips        %.2f %% of %zu items (%.2f %% with changes among wrong ones); accuracy %.2f %%, base %.2f %%\n",
-            e->score.f.flips * 100, e->score.f.n, e->score.f.all_flips * 100, e->score.f.accuracy * 100,
-            e->score.f.accuracy_base * 100);
+        printf("flips        %.2f %% of %zu items (%.2f %% with changes among wrong ones); "
+               "accuracy %.2f %%, base %.2f %%\n",
+               e->score.f.flips * 100, e->score.f.n, e->score.f.all_flips * 100, e->score.f.accuracy * 100,
+               e->score.f.accuracy_base * 100);
     if (!e->other) printf("errors       weights %.3e, outputs %.3e of their squares\n", t->error, t->output_error);
     printf("seconds      ");
     if (!e->other) printf("encoding %.2f, decoding %.3f, ", t->encode_seconds, t->decode_seconds);
@@ -313,7 +318,8 @@ static int report(const eval *e) {
 static int run(eval *e) {
     char name[256];
     double before = model_cpu_seconds();
-    int result = open_all(e);
+    int result = read_code(e);
+    if (result == CLI_OK) result = open_all(e);
     if (result == CLI_OK) {
         if (e->other && !e->o->native) e->missing = differs(e, name, sizeof name);
         bool native = e->o->native || e->missing;
@@ -344,6 +350,7 @@ int model_eval_main(int argc, char **argv) {
     } else if (result == CLI_OK && code && o.native) {
         result = cli_error("eval: --native is for files: what a recipe makes is floats");
     } else if (result == CLI_OK) {
+        artefacts_register();
         eval e = {.o = &o, .ctx = lm_session_of(&o.common), .base_name = o.common.names[0]};
         e.other_name = code ? NULL : o.common.names[1];
         e.text_name = n > (code ? 1u : 2u) ? o.common.names[n - 1] : NULL;

@@ -218,8 +218,8 @@ static void note(const quantize_command *c) {
         n_without += !q->importance;
     }
     if (p->n_fallbacks)
-        cli_warn("%zu tensors have rows that are no multiple of the block and got another type", p->n_fallbacks);
-    if (c->stats && n_without) cli_warn("%s: says nothing of %zu tensors", c->imatrix, n_without);
+        cli_warn("tensors whose rows are no multiple of the block, so that they got another type: %zu", p->n_fallbacks);
+    if (c->stats && n_without) cli_warn("%s: tensors it says nothing of: %zu", c->imatrix, n_without);
     if (p->options.method == QUANTIZE_GPTQ && n_fed == 0)
         cli_warn("%s: has no Gram matrix that gptq could use; everything is rounded", c->imatrix);
 }

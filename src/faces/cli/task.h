@@ -28,6 +28,10 @@ int task_range(task *t);
 int task_list(task *t, bool first);
 /* Decodes the file at `path` and compares it with the input byte for byte, from its start. */
 int task_verify(task *t, const char *path);
+/* Model archives (pith/model.h): whether t->fd is one; the lines of -l; what is said where one is not taken. */
+bool task_is_model(task *t);
+int task_model_list(task *t, bool first);
+int task_model_refuse(const task *t);
 /* The line or JSON object about a finished file. */
 void task_report(const task *t, const char *output_name);
 

@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "faces/cli/task.h"
+#include "pith/model.h"
 
 enum { PIECE = 1 << 18 };
 
@@ -171,6 +172,13 @@ static uint64_t look_ahead(task *t) {
     return info.content_size;
 }
 
+static int decompress_model(task *t, const pith_decode_options *options, sink *s) {
+    if (strcmp(t->name, "-") == 0) return task_model_refuse(t);
+    pith_status status = pith_model_decompress(t->ctx, options, t->name, sink_write, s);
+    t->coded_bytes = (uint64_t)t->st.st_size;
+    return status == PITH_OK ? CLI_OK : fail(t, s, status);
+}
+
 int task_decompress(task *t) {
     pith_decode_options options;
     decode_options(t, &options);
@@ -183,6 +191,8 @@ int task_decompress(task *t) {
     int result;
     if (!piece || (t->o->json && !s.hash)) {
         result = cli_error("%s: out of memory", t->shown);
+    } else if (task_is_model(t)) {
+        result = decompress_model(t, &options, &s);
     } else {
         pith_status status = pith_decoder_new(t->ctx, &options, sink_write, &s, &decoder);
         result = status == PITH_OK ? pump_out(t, decoder, &s, t->fd, t->shown, piece) : fail(t, &s, status);

@@ -30,7 +30,10 @@ pith_archive *task_archive(task *t, bool loud) {
     options.max_seconds = t->o->mode == CLI_LIST ? INFINITY : t->o->max_seconds;
     pith_status status = pith_archive_open(t->ctx, &options, task_read_at, &t->fd, (uint64_t)t->st.st_size, &archive);
     if (status == PITH_OK) return archive;
-    if (loud) cli_error("%s: %s", t->shown, pith_error(t->ctx));
+    if (loud && task_is_model(t))
+        task_model_refuse(t);
+    else if (loud)
+        cli_error("%s: %s", t->shown, pith_error(t->ctx));
     return NULL;
 }
 
@@ -98,6 +101,7 @@ static int list_blocks(task *t, pith_archive *archive, const pith_archive_info *
 
 int task_list(task *t, bool first) {
     if (!t->seekable) return cli_error("%s: --list reads the index and needs a file, not a pipe", t->shown);
+    if (task_is_model(t)) return task_model_list(t, first);
     pith_archive *archive = task_archive(t, true);
     if (!archive) return CLI_FAIL;
     pith_archive_info info;

@@ -13,71 +13,20 @@
 #include "kernels/represent/pack_parts.h"
 #include "kernels/represent/rans.h"
 
-#define COUNT_MOST 500
-#define MIX_SHIFT 14
-#define WIDE_BITS 16
 #define MEAN_MOST ((uint32_t)256 << 16)
 
-PITH_INLINE void count_bit(uint32_t *counter, unsigned bit, const uint32_t *rate) {
-    uint32_t v = *counter, n = v & 1023;
-    int64_t p = v >> 10, goal = bit ? 4194303 : 0;
-    p += (goal - p) * (int64_t)rate[n] / 65536;
-    *counter = (uint32_t)p << 10 | (n < COUNT_MOST ? n + 1 : n);
-}
-
-/* One decision; bit is what it was when encoding. */
-PITH_INLINE unsigned decide(adaptive_model *m, pmf_coder *c, uint32_t *const *at, unsigned node, unsigned bit,
-                            bool encoding) {
-    int32_t *w = m->weights[node], x[ADAPTIVE_INPUTS];
-    int64_t sum = 0;
-    for (unsigned k = 0; k < ADAPTIVE_INPUTS; k++) {
-        x[k] = m->stretch[at[k][node] >> 20];
-        sum += (int64_t)w[k] * x[k];
-    }
-    int64_t mixed = sum >> 16;
-    mixed = mixed < -2047 ? -2047 : mixed > 2047 ? 2047 : mixed;
-    unsigned p = m->squash[mixed + 2048];
-    if (encoding) pmf_coder_put_bit(c, p, bit);
-    else bit = pmf_coder_get_bit(c, p);
-    int32_t error = (int32_t)(bit << 16) - (int32_t)p;
-    for (unsigned k = 0; k < ADAPTIVE_INPUTS; k++) {
-        w[k] += (x[k] * error + (1 << (MIX_SHIFT - 1))) >> MIX_SHIFT;
-        count_bit(&at[k][node], bit, m->rate);
-    }
-    return bit;
-}
-
-static void encode_codes(adaptive_model *m, pmf_coder *c, const uint16_t *codes, size_t n) {
-    uint32_t *at[ADAPTIVE_INPUTS];
-    for (size_t i = 0; i < n; i++) {
-        unsigned s = codes[i], node = 0;
-        context_find(m, at);
-        for (unsigned k = m->tree.length[s]; k-- > 0;) {
-            unsigned bit = m->tree.code[s] >> k & 1;
-            decide(m, c, at, node, bit, true);
-            node = (unsigned)m->tree.child[node][bit];
-        }
-        context_learn(m, s);
-    }
-}
-
-static void decode_codes(adaptive_model *m, pmf_coder *c, uint16_t *codes, size_t n) {
-    uint32_t *at[ADAPTIVE_INPUTS];
-    for (size_t i = 0; i < n; i++) {
-        int node = 0;
-        context_find(m, at);
-        do node = m->tree.child[node][decide(m, c, at, (unsigned)node, 0, false)];
-        while (node > 0);
-        codes[i] = (uint16_t)~node;
-        context_learn(m, codes[i]);
-    }
+static const adaptive_ops *ops(void) {
+#ifndef PITH_NO_X86
+    if (pith_cpu_best() >= PITH_CPU_AVX2) return &adaptive_ops_avx2;
+#endif
+    return &adaptive_ops_scalar;
 }
 
 /* ---- large alphabets ---- */
 
 typedef struct wide {
     uint32_t *counters; /* [2^bits] */
-    uint32_t rate[1024];
+    int32_t rate[1024];
     unsigned bits;
 } wide;
 
@@ -87,7 +36,7 @@ static pith_status wide_init(pith_ctx *ctx, wide *w, uint32_t alphabet) {
     w->counters = pith_alloc(ctx, n * sizeof *w->counters);
     if (!w->counters) return pith_alloc_status(ctx);
     for (size_t i = 0; i < n; i++) w->counters[i] = (uint32_t)1 << 31;
-    for (unsigned i = 0; i < PITH_COUNT(w->rate); i++) w->rate[i] = 65536 * 2 / (2 * i + 3);
+    adaptive_rates(w->rate);
     return PITH_OK;
 }
 
@@ -98,7 +47,7 @@ PITH_INLINE unsigned wide_code(wide *w, pmf_coder *c, unsigned symbol, bool enco
         p = PITH_MIN(PITH_MAX(p, 16u), 65520u);
         if (encoding) pmf_coder_put_bit(c, p, bit);
         else bit = pmf_coder_get_bit(c, p);
-        count_bit(&w->counters[node], bit, w->rate);
+        w->counters[node] = adaptive_counted(w->counters[node], bit, w->rate);
         node = 2 * node + bit;
     }
     return node - (1u << w->bits);
@@ -168,7 +117,7 @@ static pith_status encode_stream(pith_ctx *ctx, const repr_plane *plane, const a
         if (!m) return pith_alloc_status(ctx);
         pith_status status = adaptive_model_init(ctx, m, head, plane->n, plane->row);
         if (!status) {
-            encode_codes(m, c, plane->codes, plane->n);
+            ops()->encode(m, c, plane->codes, plane->n);
             adaptive_model_free(ctx, m);
         }
         pith_free(ctx, m);
@@ -219,7 +168,7 @@ static pith_status decode_stream(pith_ctx *ctx, const adaptive_head *head, pmf_c
     if (!m) return pith_alloc_status(ctx);
     pith_status status = adaptive_model_init(ctx, m, head, n, row);
     if (!status) {
-        decode_codes(m, c, codes, n);
+        ops()->decode(m, c, codes, n);
         adaptive_model_free(ctx, m);
     }
     pith_free(ctx, m);

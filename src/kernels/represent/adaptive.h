@@ -12,6 +12,9 @@ pith_status adaptive_decode(pith_ctx *ctx, repr_reader *in, uint16_t *codes, siz
 /* ---- the model (adaptive_model.c) ---- */
 
 #define ADAPTIVE_INPUTS 4
+#define ADAPTIVE_WEIGHT_MOST 524287
+#define ADAPTIVE_COUNT_MOST 500
+#define ADAPTIVE_ROW_CODES 64 /* an average of a row or column reaches back about so far */
 #define ADAPTIVE_SYMBOLS 256 /* alphabets above: a plain tree, one context */
 
 /* The tree: a prefix code of the symbols; node 0 is its root. */
@@ -27,9 +30,9 @@ typedef struct adaptive_model {
     adaptive_tree tree;
     int16_t stretch[4096];     /* 256 ln(p / (1 - p)) of p in 4096ths, +-2047 */
     uint16_t squash[4096];     /* of -2048..2047, in 65536ths */
-    uint32_t rate[1024];       /* of a counter that has seen so many, in 65536ths */
+    int32_t rate[1024];        /* of a counter that has seen so many, in 4096ths */
     uint32_t *counters[ADAPTIVE_INPUTS]; /* [contexts][n_nodes]: probability of a 1 (22 bits), count (10) */
-    int32_t (*weights)[ADAPTIVE_INPUTS]; /* [n_nodes], 65536 is 1 */
+    int32_t (*weights)[ADAPTIVE_INPUTS]; /* [n_nodes], 65536 is 1, +-ADAPTIVE_WEIGHT_MOST */
     /* what contexts are made of; averages are in 65536ths of a code */
     unsigned centre;
     uint32_t mean;           /* of |code - centre| in the plane */
@@ -37,6 +40,7 @@ typedef struct adaptive_model {
     uint64_t signed_scale;   /* turns a signed average into thirds of the mean */
     uint8_t level[ADAPTIVE_SYMBOLS]; /* a code in such thirds, 0..14 */
     size_t row, column, n_rows;      /* where the next code stands, and rows before it */
+    uint32_t inverse[ADAPTIVE_ROW_CODES + 1]; /* 65536 / n */
     uint32_t across;                 /* average magnitude in this row so far */
     uint32_t *down;                  /* [row] average magnitude of columns */
     int32_t *drift;                  /* [row] average of columns */
@@ -53,5 +57,22 @@ typedef struct adaptive_head {
 
 pith_status adaptive_model_init(pith_ctx *ctx, adaptive_model *m, const adaptive_head *head, size_t n, size_t row);
 void adaptive_model_free(pith_ctx *ctx, adaptive_model *m);
+void adaptive_rates(int32_t rate[1024]);
+
+/* A counter goes towards what happened by 1 / (times seen + 1.5). */
+PITH_INLINE uint32_t adaptive_counted(uint32_t v, unsigned bit, const int32_t *rate) {
+    int32_t n = (int32_t)(v & 1023), p = (int32_t)(v >> 10), goal = bit ? 4194303 : 0;
+    p += ((goal - p) >> 3) * rate[n] >> 9;
+    return (uint32_t)p << 10 | (uint32_t)(n + (n < ADAPTIVE_COUNT_MOST));
+}
+
+/* ---- one for each instruction set (adaptive_core.h) ---- */
+
+struct pmf_coder;
+typedef struct adaptive_ops {
+    void (*encode)(adaptive_model *m, struct pmf_coder *c, const uint16_t *codes, size_t n);
+    void (*decode)(adaptive_model *m, struct pmf_coder *c, uint16_t *codes, size_t n);
+} adaptive_ops;
+extern const adaptive_ops adaptive_ops_scalar, adaptive_ops_avx2;
 
 #endif

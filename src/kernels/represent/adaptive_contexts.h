@@ -15,7 +15,6 @@
 #define CONTEXT_FIRST_COUNT 4      /* what the curve says counts as so many codes seen */
 #define CONTEXT_FIRST_WEIGHT 18000 /* four inputs that say the same are trusted a little more than one */
 #define CONTEXT_CLASSES 24
-#define CONTEXT_ROW_CODES 64       /* codes an average reaches back, about */
 #define CONTEXT_DRIFT_CODES 32
 #define CONTEXT_COLUMN_START 4     /* as if so many codes had been average */
 
@@ -51,17 +50,22 @@ PITH_INLINE void context_find(const adaptive_model *m, uint32_t *at[ADAPTIVE_INP
     at[3] = m->counters[3] + context_class(row + column, CONTEXT_CLASSES) * n;
 }
 
+/* What moves an average by the share that inverse is of 65536. */
+PITH_INLINE uint32_t context_step(int32_t difference, uint32_t inverse) {
+    return (uint32_t)((int64_t)difference * (int64_t)inverse >> 16);
+}
+
 /* The code that stood there is known. */
 PITH_INLINE void context_learn(adaptive_model *m, unsigned code) {
     size_t j = m->column;
     int32_t value = ((int32_t)code - (int32_t)m->centre) * 65536;
     uint32_t size = (uint32_t)(value < 0 ? -value : value);
-    unsigned n_across = (unsigned)PITH_MIN(8 + j, CONTEXT_ROW_CODES);
-    unsigned n_down = (unsigned)PITH_MIN(CONTEXT_COLUMN_START + m->n_rows, CONTEXT_ROW_CODES);
+    unsigned n_across = (unsigned)PITH_MIN(8 + j, ADAPTIVE_ROW_CODES);
+    unsigned n_down = (unsigned)PITH_MIN(CONTEXT_COLUMN_START + m->n_rows, ADAPTIVE_ROW_CODES);
     unsigned n_drift = PITH_MIN(n_down, CONTEXT_DRIFT_CODES);
-    m->across = (uint32_t)((int32_t)m->across + ((int32_t)size - (int32_t)m->across) / (int32_t)n_across);
-    m->down[j] = (uint32_t)((int32_t)m->down[j] + ((int32_t)size - (int32_t)m->down[j]) / (int32_t)n_down);
-    m->drift[j] += (value - m->drift[j]) / (int32_t)n_drift;
+    m->across += context_step((int32_t)size - (int32_t)m->across, m->inverse[n_across]);
+    m->down[j] += context_step((int32_t)size - (int32_t)m->down[j], m->inverse[n_down]);
+    m->drift[j] += (int32_t)context_step(value - m->drift[j], m->inverse[n_drift]);
     m->above[j] = (uint16_t)code;
     if (++m->column == m->row) {
         m->column = 0;

@@ -17,7 +17,11 @@ static void make_tables(adaptive_model *m) {
         while (x < 2047 && m->squash[x + 2048] < 16 * p + 8) x++;
         m->stretch[p] = (int16_t)x;
     }
-    for (unsigned i = 0; i < PITH_COUNT(m->rate); i++) m->rate[i] = (uint32_t)(65536 * 2 / (2 * i + 3));
+    adaptive_rates(m->rate);
+}
+
+void adaptive_rates(int32_t rate[1024]) {
+    for (int i = 0; i < 1024; i++) rate[i] = (4096 * 4 / (2 * i + 3) + 1) / 2;
 }
 
 /* Canonical codes in order of length, then symbol; the tree they make. */
@@ -56,7 +60,8 @@ pith_status adaptive_model_init(pith_ctx *ctx, adaptive_model *m, const adaptive
     make_tables(m);
     m->row = row && row < n ? row : 1; /* no rows: what stands above is the code before */
     m->centre = (head->centre16 + 8u) / 16;
-    m->mean = head->mean;
+    m->mean = m->across = head->mean;
+    for (unsigned i = 1; i <= ADAPTIVE_ROW_CODES; i++) m->inverse[i] = 65536 / i;
     m->log_mean = context_log(head->mean);
     m->signed_scale = ((uint64_t)3 << 32) / head->mean;
     for (unsigned s = 0; s < ADAPTIVE_SYMBOLS; s++)

@@ -10,6 +10,8 @@
 
 enum { INIT_ITERATIONS = 30 };
 
+static const double FIRST_DAMPING = 3, LEAST_DAMPING = 0.02;
+
 typedef struct aq_shape {
     size_t dim, groups, n, k, n_books; /* n = rows * groups */
 } aq_shape;
@@ -58,15 +60,30 @@ static void first_scales(additive *a, size_t cols) {
     }
 }
 
-static pith_status fit(const repr_job *job, additive *a, size_t cols) {
+/* What round `round` of `rounds` adds to the diagonal of H, as a part of its mean. Much at first, less and less, then
+ * what the recipe says: codes that start from k-means, which knows nothing of H, settle in better ones (6 % less loss
+ * than at once with H, measured on stories15M, and 10 % less on other text). */
+static double damping(const repr_job *job, unsigned round, unsigned rounds) {
+    double more = ldexp(FIRST_DAMPING, -(int)round);
+    return job->args->value[AQ_DAMP] + (more < LEAST_DAMPING || round + 1 >= rounds ? 0 : more);
+}
+
+/* `undamped` is the diagonal of gram[n][n], which is that of a->gram. */
+static pith_status fit(const repr_job *job, additive *a, float *gram, const float *undamped, size_t cols) {
+    double mean = 0, loss, last = 0, damped = -1;
+    unsigned rounds = (unsigned)job->args->value[AQ_ROUNDS];
+    for (size_t j = 0; j < cols; j++) mean += (double)undamped[j] / (double)cols;
     first_scales(a, cols);
     pith_status status = vectors_round(a->ctx, a->scale, a->rows);
     if (!status) status = additive_init(a, INIT_ITERATIONS);
-    double loss, last = 0;
-    unsigned rounds = (unsigned)job->args->value[AQ_ROUNDS];
     for (unsigned round = 0; !status && round < rounds; round++) {
+        double part = gram ? damping(job, round, rounds) : 0;
+        bool again = part == damped;
+        damped = part;
+        for (size_t j = 0; gram && j < cols; j++)
+            a->diagonal[j] = gram[j * a->n + j] = undamped[j] + (float)(part * mean);
         status = additive_refit(a, &loss);
-        if (status || (round && last - loss < job->args->value[AQ_TOLERANCE] * last)) break;
+        if (status || (again && last - loss < job->args->value[AQ_TOLERANCE] * last)) break;
         last = loss;
         status = additive_beam(a, (size_t)job->args->value[AQ_BEAM]);
         if (!status && round + 1 == rounds) status = additive_refit(a, &loss);
@@ -97,25 +114,25 @@ static pith_status encode(const repr_job *job, const repr_matrix *w, pith_buffer
                   .k = s.k,
                   .n_books = s.n_books,
                   .random = job->seed};
-    float *gram = NULL;
+    float *gram = NULL, *undamped = pith_zalloc(ctx, n * sizeof *undamped);
     a.diagonal = pith_zalloc(ctx, n * sizeof *a.diagonal);
     a.w = pith_zalloc(ctx, a.rows * n * sizeof *a.w);
     a.scale = pith_alloc(ctx, a.rows * sizeof *a.scale);
     a.codebook = pith_alloc(ctx, a.n_books * a.k * a.dim * sizeof *a.codebook);
     a.codes = pith_alloc(ctx, a.n_books * s.n * sizeof *a.codes);
-    if (!a.diagonal || !a.w || !a.scale || !a.codebook || !a.codes) status = pith_alloc_status(ctx);
+    if (!undamped || !a.diagonal || !a.w || !a.scale || !a.codebook || !a.codes) status = pith_alloc_status(ctx);
     if (!status && job->stats->gram && !(gram = pith_alloc(ctx, n * n * sizeof *gram))) status = pith_alloc_status(ctx);
     if (!status) {
         if (gram) lowrank_gram(job->stats, w->cols, n, gram);
         a.gram = gram;
         vectors_costs(job->stats, w->cols, a.diagonal);
-        if (gram)
-            for (size_t j = 0; j < w->cols; j++) a.diagonal[j] = gram[j * n + j];
+        for (size_t j = 0; gram && j < w->cols; j++) undamped[j] = a.diagonal[j] = gram[j * n + j];
         for (size_t i = 0; i < a.rows; i++) memcpy(a.w + i * n, w->data + i * w->cols, w->cols * sizeof *a.w);
-        status = fit(job, &a, w->cols);
+        status = fit(job, &a, gram, undamped, w->cols);
     }
     if (!status) status = write_codes(job, &a, out);
     pith_free(ctx, gram);
+    pith_free(ctx, undamped);
     pith_free(ctx, a.diagonal);
     pith_free(ctx, a.w);
     pith_free(ctx, a.scale);

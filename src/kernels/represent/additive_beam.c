@@ -11,7 +11,7 @@ enum { BLOCK = 128, ROWS_AT_ONCE = 128, MOST_BOOKS = 8, MOST_BEAM = 16, MOST_DIM
 
 /* A choice of codes of one group of one row. */
 typedef struct choice {
-    float v[MOST_DIM], score;
+    float v[MOST_DIM];
     uint16_t codes[MOST_BOOKS];
 } choice;
 
@@ -44,18 +44,23 @@ static float inner_dot(const float *x, const float *y, size_t n) {
 /* The `beam` best of n_choices * k continuations of one row: replaces choices[], gives their number. */
 static size_t keep_best(const additive *a, size_t book, size_t beam, choice *choices, size_t n_choices,
                         const float *without, const float *base, float *scores) {
-    size_t dim = a->dim, k = a->k, n_next = 0;
+    size_t dim = a->dim, k = a->k, n_next = 0, at[MOST_BEAM];
     choice next[MOST_BEAM];
-    for (size_t b = 0; b < n_choices; b++)
-        for (size_t c = 0; c < k; c++) scores[b * k + c] += base[b];
+    float least[MOST_BEAM]; /* of each choice's continuations, at[] */
+    for (size_t b = 0; b < n_choices; b++) {
+        at[b] = vq_smallest(scores + b * k, k);
+        least[b] = base[b] + scores[b * k + at[b]];
+    }
     for (; n_next < beam && n_next < n_choices * k; n_next++) {
-        size_t at = vq_smallest(scores, n_choices * k), b = at / k, c = at % k;
+        size_t b = vq_smallest(least, n_choices), c = at[b];
         next[n_next] = choices[b];
-        next[n_next].score = scores[at];
         next[n_next].codes[book] = (uint16_t)c;
         for (size_t j = 0; j < dim; j++)
             next[n_next].v[j] = without[b * dim + j] + a->codebook[(book * k + c) * dim + j];
-        scores[at] = INFINITY;
+        if (n_next + 1 == beam) continue;
+        scores[b * k + c] = INFINITY;
+        at[b] = vq_smallest(scores + b * k, k);
+        least[b] = base[b] + scores[b * k + at[b]];
     }
     memcpy(choices, next, n_next * sizeof *next);
     return n_next;
@@ -72,7 +77,6 @@ static void start_choice(const beam_sweep *s, size_t row, choice *c, float *targ
     }
     times_inner(s, c->v, hv);
     for (size_t j = 0; j < dim; j++) target[j] = s->slope[row * BLOCK + column + j] / a->scale[row] + hv[j];
-    c->score = inner_dot(c->v, hv, dim) - 2 * inner_dot(target, c->v, dim);
 }
 
 static void finish_choice(const beam_sweep *s, size_t row, const float *before, const choice *c) {

@@ -103,8 +103,8 @@ pith_status lowrank_svd(pith_ctx *ctx, const float *w, size_t rows, size_t cols,
     float *s = pith_alloc(ctx, r * sizeof *s);
     if (!s) return pith_alloc_status(ctx);
     size_t least = PITH_MIN(rows, cols);
-    pith_status status = least >= 256 && r < least / 6 ? dense_svd_random(ctx, w, rows, cols, r, 4, us, s, vt)
-                                                       : dense_svd(ctx, w, rows, cols, r, us, s, vt);
+    pith_status status = least >= 1024 && r < least / 6 ? dense_svd_random(ctx, w, rows, cols, r, 4, us, s, vt)
+                                                        : dense_svd(ctx, w, rows, cols, r, us, s, vt);
     for (size_t i = 0; !status && i < rows; i++)
         for (size_t k = 0; k < r; k++) us[i * r + k] *= s[k];
     pith_free(ctx, s);

@@ -216,7 +216,9 @@ static pith_status zstd_pack(const repr_job *job, const repr_plane *plane, pith_
         if (width == 2) store16(bytes + 2 * i, plane->codes[i]);
         else bytes[i] = (uint8_t)plane->codes[i];
     }
-    pith_status status = pack_zstd_put(job->ctx, (int)job->args->value[ZSTD_LEVEL], bytes, width * plane->n, out);
+    pack_zstd z = {.ctx = job->ctx};
+    pith_status status = pack_zstd_put(&z, (int)job->args->value[ZSTD_LEVEL], bytes, width * plane->n, out);
+    pack_zstd_close(&z);
     pith_free(job->ctx, bytes);
     return status;
 }
@@ -227,7 +229,9 @@ static pith_status zstd_unpack(const repr_job *job, repr_reader *in, uint16_t *c
     size_t width = alphabet > 256 ? 2 : 1;
     uint8_t *bytes = pith_alloc(job->ctx, width * n + 1);
     if (!bytes) return pith_alloc_status(job->ctx);
-    pith_status status = pack_zstd_take(job->ctx, in, bytes, width * n);
+    pack_zstd z = {.ctx = job->ctx};
+    pith_status status = pack_zstd_take(&z, in, bytes, width * n);
+    pack_zstd_close(&z);
     bool good = true;
     for (size_t i = 0; i < n && !status; i++) {
         codes[i] = width == 2 ? load16(bytes + 2 * i) : bytes[i];

@@ -15,18 +15,21 @@ enum { STORED, ONE, HUFFMAN, RANS, ZSTD };
 #define SAMPLE_FROM 32768
 #define SAMPLE_PIECES 16
 #define SAMPLE_BYTES 1024
-#define ZSTD_LEVEL 3
+#define ZSTD_LEVEL 1 /* on planes of weights as small as 3, and faster */
 
 void pack_count(const uint8_t *src, size_t n, uint32_t count[256]) {
-    /* four tables: equal bytes in a row do not wait for each other */
-    uint32_t part[4][256] = {{0}};
+    /* eight tables: equal bytes in a row do not wait for each other */
+    uint32_t part[8][256] = {{0}};
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
         uint64_t v = load64(src + i);
-        for (unsigned k = 0; k < 8; k++) part[k & 3][v >> 8 * k & 255]++;
+        for (unsigned k = 0; k < 8; k++) part[k][v >> 8 * k & 255]++;
     }
     for (; i < n; i++) part[0][src[i]]++;
-    for (unsigned s = 0; s < 256; s++) count[s] = part[0][s] + part[1][s] + part[2][s] + part[3][s];
+    for (unsigned s = 0; s < 256; s++) {
+        count[s] = 0;
+        for (unsigned k = 0; k < 8; k++) count[s] += part[k][s];
+    }
 }
 
 double pack_entropy(const uint32_t *count, size_t n_symbols, size_t n) {
@@ -48,6 +51,26 @@ static bool is_noise(const uint8_t *src, size_t n) {
     return pack_entropy(sum, 256, n_sample) > 7.9 * (double)n_sample;
 }
 
+#define REPEATS_WINDOW 32768
+#define ANCHOR_BITS 6 /* one place in 64 is looked at, chosen by its eight bytes */
+#define ANCHORS 4096
+
+bool pack_repeats(const uint8_t *src, size_t n) {
+    uint64_t seen[ANCHORS] = {0};
+    unsigned n_anchors = 0, n_again = 0;
+    size_t window = PITH_MIN(n, REPEATS_WINDOW);
+    src += (n - window) / 2;
+    for (size_t i = 0; i + 8 <= window; i++) {
+        uint64_t v = load64(src + i), hash = v * 0x9E3779B97F4A7C15u;
+        if (hash >> (64 - ANCHOR_BITS)) continue;
+        uint64_t *place = &seen[hash >> 40 & (ANCHORS - 1)];
+        n_anchors++;
+        n_again += *place == v;
+        *place = v;
+    }
+    return n_again > 2 + n_anchors / 32;
+}
+
 static pith_status put_kind(pith_ctx *ctx, unsigned kind, pith_buffer *out) {
     uint8_t byte = (uint8_t)kind;
     return pith_buffer_append(ctx, out, &byte, 1);
@@ -58,7 +81,8 @@ static pith_status put_stored(pith_ctx *ctx, const uint8_t *src, size_t n, pith_
     return status ? status : pith_buffer_append(ctx, out, src, n);
 }
 
-pith_status pack_bytes_put(pith_ctx *ctx, const uint8_t *src, size_t n, bool with_zstd, pith_buffer *out) {
+pith_status pack_bytes_put(pack_zstd *z, const uint8_t *src, size_t n, bool with_zstd, pith_buffer *out) {
+    pith_ctx *ctx = z->ctx;
     size_t begin = out->size;
     pith_status status;
     if (n == 0 || (!with_zstd && is_noise(src, n))) return put_stored(ctx, src, n, out);
@@ -81,7 +105,7 @@ pith_status pack_bytes_put(pith_ctx *ctx, const uint8_t *src, size_t n, bool wit
     size_t size = out->size - begin;
     if (with_zstd) {
         pith_buffer other = {0};
-        status = pack_zstd_put(ctx, ZSTD_LEVEL, src, n, &other);
+        status = pack_zstd_put(z, ZSTD_LEVEL, src, n, &other);
         if (!status && other.size + 1 < (size ? size - size / 128 : n)) {
             out->size = begin;
             status = put_kind(ctx, ZSTD, out);
@@ -96,7 +120,7 @@ pith_status pack_bytes_put(pith_ctx *ctx, const uint8_t *src, size_t n, bool wit
     return put_stored(ctx, src, n, out);
 }
 
-pith_status pack_bytes_take(pith_ctx *ctx, repr_reader *in, uint8_t *room, size_t n, const uint8_t **at) {
+pith_status pack_bytes_take(pack_zstd *z, repr_reader *in, uint8_t *room, size_t n, const uint8_t **at) {
     const uint8_t *kind = repr_take(in, 1), *p;
     bool good = kind != NULL;
     *at = room;
@@ -112,8 +136,8 @@ pith_status pack_bytes_take(pith_ctx *ctx, repr_reader *in, uint8_t *room, size_
         break;
     case HUFFMAN: good = huffman_decode(in, room, n); break;
     case RANS: good = rans_decode(in, room, n); break;
-    case ZSTD: return pack_zstd_take(ctx, in, room, n);
+    case ZSTD: return pack_zstd_take(z, in, room, n);
     default: good = false;
     }
-    return good ? PITH_OK : pith_fail(ctx, PITH_E_FORMAT, "a plane of %zu bytes cannot be decoded", n);
+    return good ? PITH_OK : pith_fail(z->ctx, PITH_E_FORMAT, "a plane of %zu bytes cannot be decoded", n);
 }

@@ -103,7 +103,7 @@ static unsigned choose_way(const planes_job *j, const uint8_t *src, const uint8_
 }
 
 /* room: 2 * PLANES_PIECE bytes */
-static pith_status encode_piece(const planes_job *j, size_t piece, uint8_t *room, pith_buffer *out) {
+static pith_status encode_piece(const planes_job *j, pack_zstd *z, size_t piece, uint8_t *room, pith_buffer *out) {
     size_t at = piece * PLANES_PIECE, size = piece_bytes(j, piece), n = size / j->shape.width, begin = out->size;
     uint8_t *planes[PLANES_MOST];
     const uint8_t *base = j->base ? j->base + at : NULL;
@@ -112,9 +112,9 @@ static pith_status encode_piece(const planes_job *j, size_t piece, uint8_t *room
     split_way(j, way, j->src + at, base, n, room + PLANES_PIECE, planes);
     uint8_t kind = (uint8_t)way;
     pith_status status = pith_buffer_append(j->ctx, out, &kind, 1);
-    bool with_zstd = j->base || !j->shape.floats;
+    bool with_zstd = j->base || !j->shape.floats || pack_repeats(planes[1], n);
     for (unsigned k = 0; k < j->shape.width && !status; k++)
-        status = pack_bytes_put(j->ctx, planes[k], n, with_zstd, out);
+        status = pack_bytes_put(z, planes[k], n, with_zstd, out);
     size_t whole = n * j->shape.width;
     if (!status) status = pith_buffer_append(j->ctx, out, j->src + at + whole, size - whole);
     j->sizes[piece] = (uint32_t)(out->size - begin);
@@ -125,24 +125,22 @@ static pith_status encode_job(void *arg, size_t i) {
     const planes_job *j = arg;
     uint8_t *room = pith_alloc(j->ctx, 2 * PLANES_PIECE);
     if (!room) return pith_alloc_status(j->ctx);
+    pack_zstd z = {.ctx = j->ctx};
     pith_status status = PITH_OK;
     size_t end = PITH_MIN((i + 1) * j->per_job, j->n_pieces);
     for (size_t piece = i * j->per_job; piece < end && !status; piece++)
-        status = pith_cancelled(j->ctx) ? cancelled(j->ctx) : encode_piece(j, piece, room, &j->out[i]);
+        status = pith_cancelled(j->ctx) ? cancelled(j->ctx) : encode_piece(j, &z, piece, room, &j->out[i]);
+    pack_zstd_close(&z);
     pith_free(j->ctx, room);
     return status;
 }
 
-/* Cuts [first_piece, end_piece) into jobs; gives their number. */
+/* Cuts pieces into jobs; gives their number. */
 static size_t share_pieces(planes_job *j, size_t n_pieces) {
     size_t n_threads = pith_threads_free(j->ctx), n_jobs = n_threads == 1 ? 1 : n_pieces / PIECES_OF_A_JOB;
     n_jobs = PITH_MAX(PITH_MIN(n_jobs, 4 * n_threads), 1);
     j->per_job = (n_pieces + n_jobs - 1) / n_jobs;
     return j->per_job ? (n_pieces + j->per_job - 1) / j->per_job : 0;
-}
-
-static pith_status run(planes_job *j, size_t n_jobs, pith_job_fn fn) {
-    return n_jobs == 1 ? fn(j, 0) : pith_parallel(j->ctx, n_jobs, fn, j);
 }
 
 static pith_status put_plain(pith_ctx *ctx, const uint8_t *src, size_t bytes, pith_buffer *out) {
@@ -151,23 +149,42 @@ static pith_status put_plain(pith_ctx *ctx, const uint8_t *src, size_t bytes, pi
     return status ? status : pith_buffer_append(ctx, out, src, bytes);
 }
 
-/* Sizes and pieces behind each other. */
-static pith_status put_pieces(planes_job *j, size_t n_jobs, pith_buffer *out) {
+/* One job: straight into *out, whose first sizes are filled in afterwards. */
+static pith_status encode_alone(planes_job *j, pith_buffer *out) {
+    uint8_t kind = PIECES;
+    size_t begin = out->size;
+    pith_status status = pith_buffer_append(j->ctx, out, &kind, 1);
+    if (!status) status = pith_buffer_reserve(j->ctx, out, 4 * j->n_pieces);
+    if (status) return status;
+    out->size += 4 * j->n_pieces;
+    j->out = out;
+    status = encode_job(j, 0);
+    for (size_t i = 0; i < j->n_pieces && !status; i++) store32(out->data + begin + 1 + 4 * i, j->sizes[i]);
+    if (status || out->size - begin <= j->bytes) return status;
+    out->size = begin;
+    return put_plain(j->ctx, j->src, j->bytes, out);
+}
+
+/* Many: each into a buffer of its own, then these behind each other. */
+static pith_status encode_together(planes_job *j, size_t n_jobs, pith_buffer *out) {
     pith_ctx *ctx = j->ctx;
-    uint8_t kind = PIECES, size[4];
+    uint8_t kind = PIECES;
     size_t total = 1 + 4 * j->n_pieces;
-    for (size_t i = 0; i < n_jobs; i++) total += j->out[i].size;
-    if (total > j->bytes) return put_plain(ctx, j->src, j->bytes, out);
-    pith_status status = pith_buffer_reserve(ctx, out, total);
-    if (!status) status = pith_buffer_append(ctx, out, &kind, 1);
-    for (size_t i = 0; i < j->n_pieces && !status; i++) {
-        store32(size, j->sizes[i]);
-        status = pith_buffer_append(ctx, out, size, 4);
+    pith_buffer *parts = j->out = pith_zalloc(ctx, n_jobs * sizeof *parts);
+    if (!parts) return pith_alloc_status(ctx);
+    pith_status status = pith_parallel(ctx, n_jobs, encode_job, j);
+    for (size_t i = 0; i < n_jobs; i++) total += parts[i].size;
+    bool pays = total <= j->bytes;
+    if (!status && !pays) status = put_plain(ctx, j->src, j->bytes, out);
+    if (!status && pays) status = pith_buffer_reserve(ctx, out, total);
+    if (!status && pays) status = pith_buffer_append(ctx, out, &kind, 1);
+    for (size_t i = 0; i < j->n_pieces && !status && pays; i++, out->size += 4)
+        store32(out->data + out->size, j->sizes[i]);
+    for (size_t i = 0; i < n_jobs; i++) {
+        if (!status && pays) status = pith_buffer_append(ctx, out, parts[i].data, parts[i].size);
+        pith_buffer_free(ctx, &parts[i]);
     }
-    for (size_t i = 0; i < n_jobs && !status; i++) {
-        status = pith_buffer_append(ctx, out, j->out[i].data, j->out[i].size);
-        pith_buffer_free(ctx, &j->out[i]);
-    }
+    pith_free(ctx, parts);
     return status;
 }
 
@@ -177,21 +194,17 @@ static pith_status encode(pith_ctx *ctx, uint32_t type, const uint8_t *src, cons
     planes_job j = {.ctx = ctx, .shape = shape_of(type), .src = src, .base = base, .bytes = bytes};
     j.n_pieces = (bytes - 1) / PLANES_PIECE + 1;
     size_t n_jobs = share_pieces(&j, j.n_pieces);
-    pith_status status = PITH_OK;
     j.sizes = pith_alloc(ctx, j.n_pieces * sizeof *j.sizes);
-    j.out = pith_zalloc(ctx, n_jobs * sizeof *j.out);
-    if (!j.sizes || !j.out) status = pith_alloc_status(ctx);
-    if (!status) status = run(&j, n_jobs, encode_job);
-    if (!status) status = put_pieces(&j, n_jobs, out);
-    for (size_t i = 0; j.out && i < n_jobs; i++) pith_buffer_free(ctx, &j.out[i]);
-    pith_free(ctx, j.out);
+    if (!j.sizes) return pith_alloc_status(ctx);
+    pith_status status = n_jobs == 1 ? encode_alone(&j, out) : encode_together(&j, n_jobs, out);
     pith_free(ctx, j.sizes);
     return status;
 }
 
 /* ---- decoding ---- */
 
-static pith_status decode_planes(const planes_job *j, size_t piece, uint8_t *room, repr_reader *in, uint8_t *dst) {
+static pith_status decode_planes(const planes_job *j, pack_zstd *z, size_t piece, uint8_t *room, repr_reader *in,
+                                 uint8_t *dst) {
     pith_ctx *ctx = j->ctx;
     size_t at = piece * PLANES_PIECE, size = piece_bytes(j, piece), n = size / j->shape.width;
     unsigned width = j->shape.width;
@@ -200,7 +213,7 @@ static pith_status decode_planes(const planes_job *j, size_t piece, uint8_t *roo
     if (!way || *way >= (j->base ? N_WAYS : EXCLUSIVE))
         return pith_fail(ctx, PITH_E_FORMAT, "piece %zu of exact floats is of an unknown kind", piece);
     for (unsigned k = 0; k < width; k++) {
-        pith_status status = pack_bytes_take(ctx, in, room + k * n, n, &planes[k]);
+        pith_status status = pack_bytes_take(z, in, room + k * n, n, &planes[k]);
         if (status) return status;
     }
     if (!(rest = repr_take(in, size - n * width)) || in->p != in->end)
@@ -213,11 +226,11 @@ static pith_status decode_planes(const planes_job *j, size_t piece, uint8_t *roo
 }
 
 /* room: 2 * PLANES_PIECE bytes. Pieces that are wanted in part are decoded whole, beside the planes. */
-static pith_status decode_piece(const planes_job *j, size_t piece, uint8_t *room, repr_reader *in) {
+static pith_status decode_piece(const planes_job *j, pack_zstd *z, size_t piece, uint8_t *room, repr_reader *in) {
     size_t begin = piece * PLANES_PIECE, end = begin + piece_bytes(j, piece);
-    if (begin >= j->first && end <= j->end) return decode_planes(j, piece, room, in, j->dst + (begin - j->first));
+    if (begin >= j->first && end <= j->end) return decode_planes(j, z, piece, room, in, j->dst + (begin - j->first));
     uint8_t *whole = room + PLANES_PIECE;
-    pith_status status = decode_planes(j, piece, room, in, whole);
+    pith_status status = decode_planes(j, z, piece, room, in, whole);
     size_t from = PITH_MAX(begin, j->first), to = PITH_MIN(end, j->end);
     if (!status && to > from) memcpy(j->dst + (from - j->first), whole + (from - begin), to - from);
     return status;
@@ -229,13 +242,15 @@ static pith_status decode_job(void *arg, size_t i) {
     uint8_t *room = pith_alloc(j->ctx, 2 * PLANES_PIECE);
     if (!room) return pith_alloc_status(j->ctx);
     const uint8_t *p = j->coded + j->starts[i];
+    pack_zstd z = {.ctx = j->ctx};
     pith_status status = PITH_OK;
     for (; piece < end && !status; piece++) {
         uint32_t size = load32(j->table + 4 * piece);
         repr_reader in = {p, p + size};
-        status = pith_cancelled(j->ctx) ? cancelled(j->ctx) : decode_piece(j, piece, room, &in);
+        status = pith_cancelled(j->ctx) ? cancelled(j->ctx) : decode_piece(j, &z, piece, room, &in);
         p += size;
     }
+    pack_zstd_close(&z);
     pith_free(j->ctx, room);
     return status;
 }
@@ -274,7 +289,7 @@ pith_status planes_decode_range(pith_ctx *ctx, uint32_t type, repr_reader *in, c
     if (total > SIZE_MAX || !repr_take(in, (size_t)total))
         status = pith_fail(ctx, PITH_E_FORMAT, "pieces of exact floats are cut off");
     else if (n_jobs)
-        status = run(&j, n_jobs, decode_job);
+        status = n_jobs == 1 ? decode_job(&j, 0) : pith_parallel(ctx, n_jobs, decode_job, &j);
     pith_free(ctx, starts);
     return status;
 }

@@ -25,11 +25,10 @@ const pith_param prune_params[4] = {
      .doc = "where the part is counted; auto: wanda in each row, else over the matrix"},
     {.name = "pattern",
      .type = PITH_P_CHOICE,
-     .choices = "none|1:4|2:4|4:8|1:2",
+     .choices = SPARSE_PATTERNS,
      .def = 0,
      .doc = "keep n of every m neighbours of a row instead"},
 };
-static const struct { uint8_t keep, of; } patterns[] = {{0, 0}, {1, 4}, {2, 4}, {4, 8}, {1, 2}};
 
 /* What a square counts in each column. */
 static pith_status column_weights(const repr_job *job, size_t cols, float *weight) {
@@ -66,7 +65,8 @@ static pith_status prune_forward(const repr_job *job, repr_matrix *w, repr_stats
     (void)stats, (void)side;
     pith_ctx *ctx = job->ctx;
     const double *v = job->args->value;
-    size_t cols = w->cols, n, keep_of = patterns[(int)v[P_PATTERN]].keep, of = patterns[(int)v[P_PATTERN]].of;
+    size_t cols = w->cols, n, keep_of = sparse_patterns[(int)v[P_PATTERN]].keep,
+           of = sparse_patterns[(int)v[P_PATTERN]].of;
     if (of && cols % of)
         return pith_fail(ctx, PITH_E_ARGUMENT, "column %u: a matrix of %zu columns cannot keep %zu of every %zu",
                          job->args->column, cols, keep_of, of);

@@ -15,64 +15,44 @@ static const rans_ops *ops(void) {
 
 static unsigned lanes_for(size_t n) { return n < LANES_4_FROM ? 1 : n < LANES_32_FROM ? 4 : RANS_LANES; }
 
-/* What coding a symbol takes: the division by its frequency is a multiplication, exact below 2^31
- * (R. Alverson, "Integer division using reciprocals", ARITH 1991). */
-typedef struct rans_symbol {
-    uint32_t most; /* states from here on give up a word first */
-    uint32_t inverse;
-    uint32_t offset;
-    uint16_t rest; /* 4096 - frequency */
-    uint16_t shift;
-} rans_symbol;
-
-static void symbols_of(const rans_table *t, rans_symbol symbols[256]) {
+static void coder_of(const rans_table *t, rans_coder *c) {
     uint32_t start = 0;
     for (unsigned s = 0; s < 256; s++) {
-        uint32_t f = t->freq[s];
-        if (f == 0) {
-            symbols[s] = (rans_symbol){0};
-            continue;
-        }
-        unsigned shift = 0;
+        uint32_t f = t->freq[s], shift = 0;
         while (f > 1u << shift) shift++;
-        uint32_t inverse = f == 1 ? UINT32_MAX : (uint32_t)((((uint64_t)1 << (shift + 31)) + f - 1) / f);
+        /* of frequency 1 the quotient comes out as x - 1, which the offset makes good */
+        uint32_t inverse = f <= 1 ? UINT32_MAX : (uint32_t)((((uint64_t)1 << (shift + 31)) + f - 1) / f);
         uint32_t offset = f == 1 ? start + RANS_TOTAL - 1 : start;
-        symbols[s] = (rans_symbol){f << 19, inverse, offset, (uint16_t)(RANS_TOTAL - f),
-                                   (uint16_t)(f == 1 ? 32 : 31 + shift)};
+        c->rest[s] = f | offset << 12 | (shift ? shift - 1 : 0) << 25;
+        c->inverse[s] = inverse;
         start += f;
     }
 }
 
-/* Backwards from words_end; gives the first word. */
-static uint8_t *code(const rans_symbol symbols[256], const uint8_t *src, size_t n, unsigned lanes, uint32_t *states,
-                     uint8_t *p) {
-    for (size_t i = n; i-- > 0;) {
-        const rans_symbol *s = &symbols[src[i]];
-        uint32_t x = states[i & (lanes - 1)];
-        store16(p - 2, (uint16_t)x);
-        uint32_t out = 1 - ((x - s->most) >> 31); /* both below 2^31; no branch, it could not be foretold */
-        p -= 2 * out;
-        x >>= 16 * out;
-        uint32_t q = (uint32_t)((uint64_t)x * s->inverse >> s->shift);
-        states[i & (lanes - 1)] = x + s->offset + q * s->rest;
+/* Backwards from the end p, which has 32 bytes of room below all it could need; gives the first word. */
+static uint8_t *code(const rans_coder *c, const uint8_t *src, size_t n, unsigned lanes, uint32_t *states, uint8_t *p) {
+    size_t rounds = lanes == RANS_LANES ? n / RANS_LANES : 0, i = n;
+    while (i > rounds * RANS_LANES) {
+        i--;
+        states[i & (lanes - 1)] = rans_put(c, src[i], states[i & (lanes - 1)], &p);
     }
-    return p;
+    return rounds ? ops()->encode(c, states, src, rounds, p) : p;
 }
 
 pith_status rans_encode(pith_ctx *ctx, const uint8_t *src, size_t n, const uint32_t count[256], pith_buffer *out) {
     rans_table t;
-    rans_symbol symbols[256];
+    rans_coder coder;
     uint32_t states[RANS_LANES];
     unsigned lanes = lanes_for(n);
-    size_t most = 2 * n + 4 * lanes + RANS_TABLE_BYTES + PITH_VARINT_MAX + 8, n_table = 0;
+    size_t most = 2 * n + 4 * lanes + RANS_TABLE_BYTES + PITH_VARINT_MAX + 32, n_table = 0;
     pith_status status = pith_buffer_reserve(ctx, out, most);
     if (status) return status;
     uint8_t *at = out->data + out->size;
     rans_table_fit(count, n, &t, at, &n_table);
     at += n_table;
-    symbols_of(&t, symbols);
+    coder_of(&t, &coder);
     for (unsigned s = 0; s < lanes; s++) states[s] = RANS_LOW;
-    uint8_t *end = out->data + out->size + most, *first = code(symbols, src, n, lanes, states, end);
+    uint8_t *end = out->data + out->size + most, *first = code(&coder, src, n, lanes, states, end);
     for (unsigned s = 0; s < lanes; s++, at += 4) store32(at, states[s]);
     at += pith_varint_put(at, (uint64_t)(end - first) / 2);
     memmove(at, first, (size_t)(end - first));
@@ -110,7 +90,7 @@ bool rans_decode(repr_reader *in, uint8_t *dst, size_t n) {
         size_t room = (size_t)(end - p), n_rounds = room > 32 ? (room - 32) / (2 * RANS_LANES) : 0;
         n_rounds = PITH_MIN(n_rounds, (n - i) / RANS_LANES);
         if (!n_rounds) break;
-        p = ops()->rounds(table, states, p, dst + i, n_rounds);
+        p = ops()->decode(table, states, p, dst + i, n_rounds);
         i += n_rounds * RANS_LANES;
     }
     for (; i < n; i++) {

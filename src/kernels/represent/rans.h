@@ -35,12 +35,33 @@ bool rans_decode(repr_reader *in, uint8_t *dst, size_t n);
 
 /* ---- one for each instruction set ---- */
 
+/* What coding symbols takes: the division by a frequency is a multiplication, exact below 2^31 (R. Alverson, "Integer
+ * division using reciprocals", ARITH 1991): q = x * inverse >> (32 + shift); then x + offset + q * (4096 - frequency). */
+typedef struct rans_coder {
+    uint32_t rest[256];    /* frequency | offset << 12 | shift << 25 */
+    uint32_t inverse[256];
+} rans_coder;
+
 typedef struct rans_ops {
     /* Rounds of RANS_LANES symbols; 2 * RANS_LANES bytes are there for each round, and 32 more. Entries of the table, by
      * the low 12 bits of a state: frequency | offset in it << 12 | symbol << 24. Gives the words' end. */
-    const uint8_t *(*rounds)(const uint32_t *table, uint32_t *states, const uint8_t *words, uint8_t *dst,
+    const uint8_t *(*decode)(const uint32_t *table, uint32_t *states, const uint8_t *words, uint8_t *dst,
                              size_t n_rounds);
+    /* The rounds of src[n_rounds * RANS_LANES], last symbol first; words go downwards from `words`, with room for all and
+     * 32 bytes more. Gives the lowest. */
+    uint8_t *(*encode)(const rans_coder *coder, uint32_t *states, const uint8_t *src, size_t n_rounds, uint8_t *words);
 } rans_ops;
 extern const rans_ops rans_ops_scalar, rans_ops_avx2, rans_ops_avx512;
+
+/* One symbol, for what is left over; words as above. */
+PITH_INLINE uint32_t rans_put(const rans_coder *c, unsigned symbol, uint32_t x, uint8_t **words) {
+    uint32_t e = c->rest[symbol], f = e & 0xFFF;
+    store16(*words - 2, (uint16_t)x);
+    uint32_t out = 1 - ((x - (f << 19)) >> 31); /* both below 2^31; no branch, it could not be foretold */
+    *words -= 2 * out;
+    x >>= 16 * out;
+    uint32_t q = (uint32_t)((uint64_t)x * c->inverse[symbol] >> (32 + (e >> 25)));
+    return x + (e >> 12 & 0x1FFF) + q * (RANS_TOTAL - f);
+}
 
 #endif

@@ -1,4 +1,4 @@
-/* Rounds of the rANS decoder, eight states to a vector. */
+/* Rounds of the rANS coder: decoding eight states to a vector, encoding one by one with BMI2. */
 #include <immintrin.h>
 
 #include "kernels/represent/rans.h"
@@ -20,7 +20,7 @@ static const uint64_t place[256] = {
 #undef P1
 };
 
-static const uint8_t *rounds(const uint32_t *table, uint32_t *states, const uint8_t *words, uint8_t *dst,
+static const uint8_t *decode(const uint32_t *table, uint32_t *states, const uint8_t *words, uint8_t *dst,
                              size_t n_rounds) {
     const __m256i slots = _mm256_set1_epi32((int)RANS_TOTAL - 1), low = _mm256_set1_epi32((int)RANS_LOW);
     __m256i x[VECTORS], symbol[VECTORS];
@@ -50,4 +50,11 @@ static const uint8_t *rounds(const uint32_t *table, uint32_t *states, const uint
     return words;
 }
 
-const rans_ops rans_ops_avx2 = {rounds};
+static uint8_t *encode(const rans_coder *coder, uint32_t *states, const uint8_t *src, size_t n_rounds, uint8_t *words) {
+    while (n_rounds-- > 0)
+        for (unsigned s = RANS_LANES; s-- > 0;)
+            states[s] = rans_put(coder, src[n_rounds * RANS_LANES + s], states[s], &words);
+    return words;
+}
+
+const rans_ops rans_ops_avx2 = {decode, encode};

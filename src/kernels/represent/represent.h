@@ -86,7 +86,8 @@ typedef struct repr_columns {
     /* Columns that share parameters: before column j with j % group == 0, `enter` is called. 0: once, with all. */
     size_t group;
     /* Columns [first, first + n), as errors have left them, and what a squared error in each costs (1 / U_jj^2 under
-     * obs, else h_j or 1): fit scales, choose what to drop. May be NULL. */
+     * obs, else h_j or 1): fit scales, choose what to drop. `cost` points into an array over all columns (cost - first
+     * is column 0), complete when the first group is entered. May be NULL. */
     pith_status (*enter)(struct repr_columns *self, size_t first, size_t n, const float *w, const float *cost);
     /* Codes one column: out[rows] is what the decoder will have. */
     void (*code)(struct repr_columns *self, size_t column, const float *in, float *out);
@@ -189,5 +190,13 @@ pith_status repr_delta_encode(pith_ctx *ctx, uint32_t type, const uint8_t *src, 
                               pith_buffer *out);
 pith_status repr_delta_decode(pith_ctx *ctx, uint32_t type, repr_reader *in, const uint8_t *base, uint8_t *dst,
                               size_t bytes);
+
+/* ---- blocks for other runtimes (scalar_gguf.c) --------------------------------------------------------- */
+
+/* Blocks of a GGUF type [rows][bytes of a row], errors spread as `@ obs` does where there are statistics (damping 1 %),
+ * each block on its own where there are none. cols is a multiple of the type's block. Types: Q4_0, Q4_1, Q5_0, Q5_1,
+ * Q8_0, IQ4_NL and Q2_K to Q6_K; PITH_E_UNSUPPORTED for others. */
+pith_status repr_gguf_blocks(pith_ctx *ctx, uint32_t type, const repr_matrix *w, const repr_stats *stats,
+                             uint8_t *blocks);
 
 #endif

@@ -63,6 +63,12 @@ pith_status quant_decode(const repr_job *job, const quant_spec *spec, repr_reade
 /* ---- positions and values (sparse.c), also inside of outliers ------------------------------------------ */
 
 typedef enum sparse_format { SPARSE_AUTO, SPARSE_BITMAP, SPARSE_CSR, SPARSE_GAPS, SPARSE_PATTERN } sparse_format;
+/* What recipes may ask for: keep `keep` of every `of` neighbours. */
+#define SPARSE_PATTERNS "none|1:4|2:4|4:8|1:2"
+typedef struct sparse_pattern {
+    uint8_t keep, of;
+} sparse_pattern;
+extern const sparse_pattern sparse_patterns[5];
 /* mask [rows][cols] of 0 and 1; keep, of: of every `of` neighbours in a row `keep` are set (0: no pattern). */
 pith_status sparse_put_mask(const repr_job *job, const uint8_t *mask, size_t rows, size_t cols, sparse_format format,
                             unsigned keep, unsigned of, pith_buffer *out);
@@ -72,14 +78,6 @@ pith_status sparse_take_mask(const repr_job *job, repr_reader *in, size_t rows, 
 
 /* keep[i] = 1 for the n_keep largest of score[n], ties to the first. scratch[n]. */
 void sparse_choose(const float *score, size_t n, size_t n_keep, uint8_t *keep, float *scratch);
-
-/* ---- blocks for other runtimes (scalar_gguf.c) --------------------------------------------------------- */
-
-/* Blocks of a GGUF type [rows][bytes of a row], errors spread as obs does with statistics (1 % damping); without them
- * each block on its own. cols is a multiple of the type's block. Types: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, Q2_K to
- * Q6_K; PITH_E_UNSUPPORTED for others. */
-pith_status repr_gguf_blocks(pith_ctx *ctx, uint32_t type, const repr_matrix *w, const repr_stats *stats,
-                             uint8_t *blocks);
 
 /* The ops of the stages in represent_scalars. */
 extern const repr_ops obs_ops, quant_ops, step_ops, ternary_ops, sign_ops, kmeans_ops, sparse_ops, outliers_ops,

@@ -61,12 +61,31 @@ static pith_status shape_of(const repr_job *job, const repr_matrix *w, seed_shap
 
 enum { BASE_OFFSET = 128 }; /* the matrix's exponent is written as a number from 28 to 200 */
 
-static void decode_block(const seed_shape *s, uint32_t seed, const int32_t *c, float scale, float *w, size_t n) {
-    int32_t u[16 * 8];
-    seed_values(s->lfsr, seed, u, n * s->n_coefficients);
-    for (size_t i = 0; i < n; i++) { /* an exact integer: below 2^(15 + 7 + 3) only when coefficients are wide */
+/* All states in the order of the register, the first of them once more behind the last, and where each stands: decoding
+ * then reads what it would step through. */
+typedef struct cycle {
+    uint16_t *states, *place; /* [2^lfsr - 1 + most]; [2^lfsr] */
+} cycle;
+
+static pith_status cycle_new(pith_ctx *ctx, unsigned lfsr, size_t most, cycle *c) {
+    size_t n = ((size_t)1 << lfsr) - 1;
+    c->states = pith_alloc(ctx, (n + most) * sizeof *c->states);
+    c->place = pith_alloc(ctx, (n + 1) * sizeof *c->place);
+    if (!c->states || !c->place) return pith_alloc_status(ctx);
+    c->place[0] = 0;
+    for (size_t i = 0, state = 1; i < n + most; i++, state = seed_step(lfsr, (uint32_t)state)) {
+        c->states[i] = (uint16_t)state;
+        if (i < n) c->place[state] = (uint16_t)i;
+    }
+    return PITH_OK;
+}
+
+static void decode_block(const seed_shape *s, const uint16_t *states, const int32_t *c, float scale, float *w,
+                         size_t n) {
+    int32_t middle = 1 << (s->lfsr - 1);
+    for (size_t i = 0; i < n; i++) { /* below 2^(15 + 7 + 3): an exact integer, then one rounding */
         int32_t sum = 0;
-        for (size_t k = 0; k < s->n_coefficients; k++) sum += u[i * s->n_coefficients + k] * c[k];
+        for (size_t k = 0; k < s->n_coefficients; k++) sum += (states[i * s->n_coefficients + k] - middle) * c[k];
         w[i] = (float)sum * scale;
     }
 }
@@ -82,7 +101,9 @@ static pith_status decode(const repr_job *job, repr_reader *in, repr_matrix *w) 
     size_t n_c = s.n * s.n_coefficients;
     uint16_t *seeds = pith_alloc(ctx, s.n * sizeof *seeds), *exponents = pith_alloc(ctx, s.n * sizeof *exponents),
              *coded = pith_alloc(ctx, n_c * sizeof *coded);
-    status = seeds && exponents && coded ? PITH_OK : pith_alloc_status(ctx);
+    cycle all = {0};
+    status =
+        seeds && exponents && coded ? cycle_new(ctx, s.lfsr, s.block * s.n_coefficients, &all) : pith_alloc_status(ctx);
     if (!status) status = repr_unpack(job, in, seeds, s.n, s.groups, 1u << s.lfsr);
     if (!status) status = repr_unpack(job, in, exponents, s.n, s.groups, SEED_EXPONENTS);
     if (!status) status = repr_unpack(job, in, coded, n_c, s.groups * s.n_coefficients, 1u << s.bits);
@@ -94,12 +115,15 @@ static pith_status decode(const repr_job *job, repr_reader *in, repr_matrix *w) 
         int32_t c[8];
         for (size_t k = 0; k < s.n_coefficients; k++) c[k] = coded[i * s.n_coefficients + k] - (1 << (s.bits - 1));
         size_t first = i % s.groups * s.block;
-        decode_block(&s, seeds[i], c, seed_scale(s.lfsr, (int)base - BASE_OFFSET + exponents[i]),
+        decode_block(&s, all.states + all.place[seeds[i]], c,
+                     seed_scale(s.lfsr, (int)base - BASE_OFFSET + exponents[i]),
                      w->data + i / s.groups * w->cols + first, PITH_MIN(s.block, w->cols - first));
     }
     pith_free(ctx, seeds);
     pith_free(ctx, exponents);
     pith_free(ctx, coded);
+    pith_free(ctx, all.states);
+    pith_free(ctx, all.place);
     return status;
 }
 

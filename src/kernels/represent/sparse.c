@@ -32,7 +32,7 @@ const pith_param sparse_params[6] = {
      .doc = "where the part is counted: blocks of 128 columns, rows of such blocks, or everything at once"},
     {.name = "pattern",
      .type = PITH_P_CHOICE,
-     .choices = "none|1:4|2:4|4:8|1:2",
+     .choices = SPARSE_PATTERNS,
      .def = 0,
      .doc = "keep n of every m neighbours of a row"},
     {.name = "format",
@@ -41,7 +41,6 @@ const pith_param sparse_params[6] = {
      .def = 0,
      .doc = "how positions are written; auto: the smallest"},
 };
-static const struct { uint8_t keep, of; } patterns[] = {{0, 0}, {1, 4}, {2, 4}, {4, 8}, {1, 2}};
 
 typedef struct sparse_coder {
     repr_columns base;
@@ -145,11 +144,11 @@ static pith_status sparse_columns(const repr_job *job, const repr_matrix *w, rep
     sparse_coder *c = pith_zalloc(ctx, sizeof *c);
     if (!c) return pith_alloc_status(ctx);
     unsigned pattern = (unsigned)v[P_PATTERN];
-    size_t group = patterns[pattern].of ? patterns[pattern].of : v[P_PER] == PER_MATRIX ? 0 : BLOCK;
+    size_t group = sparse_patterns[pattern].of ? sparse_patterns[pattern].of : v[P_PER] == PER_MATRIX ? 0 : BLOCK;
     c->base = (repr_columns){group, sparse_enter, sparse_code, sparse_finish, sparse_free};
     c->job = job;
     c->rows = w->rows, c->cols = w->cols;
-    c->keep = patterns[pattern].keep, c->of = patterns[pattern].of;
+    c->keep = sparse_patterns[pattern].keep, c->of = sparse_patterns[pattern].of;
     float largest = 0;
     double squares = 0;
     for (size_t i = 0; i < n; i++) {

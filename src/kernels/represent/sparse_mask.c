@@ -9,6 +9,8 @@
 
 #include "kernels/represent/scalar.h"
 
+const sparse_pattern sparse_patterns[5] = {{0, 0}, {1, 4}, {2, 4}, {4, 8}, {1, 2}};
+
 /* ---- choosing -------------------------------------------------------------------------------------- */
 
 /* The k-th largest (k >= 1) of v[n], which is reordered (Hoare's selection). No NaN. */

@@ -1,6 +1,6 @@
 /* Encoding with step: steps of the columns from the costs, their size from a rate, and rounding rules from a sample of
- * the weights. Rules are found by turns, as an entropy-constrained quantiser is (Chou, Lookabaugh and Gray 1989): code
- * lengths from counts, thresholds from code lengths, levels from the cells. */
+ * the weights, as an entropy-constrained quantiser is made (Chou, Lookabaugh and Gray 1989): code lengths from counts,
+ * thresholds from code lengths, levels from the cells. */
 #include <math.h>
 
 #include "kernels/represent/step.h"
@@ -56,13 +56,14 @@ static void set_levels(const step_cells *cells, step_rule *rule) {
     }
 }
 
+/* Half way between whole numbers, not between levels: that is where a bit pays for itself as elsewhere on the curve
+ * (levels pulled in would make more indices large, and cost more than they save). More with rdo. */
 static void set_thresholds(const step_cells *cells, size_t n, double rdo, step_rule *rule) {
     double dear = 0; /* bits that the next magnitude costs more; kept where counts say nothing */
     for (unsigned m = 0; m < STEP_OFFSETS; m++) {
         if (cells->count[m] >= 16 && cells->count[m + 1] >= 16)
             dear = length_of(cells, n, m + 1) - length_of(cells, n, m);
-        double low = (double)step_level(rule, m), high = (double)step_level(rule, m + 1);
-        double at = (low + high) / 2 + rdo * dear / (2 * (high - low)) - m;
+        double at = 0.5 + rdo * dear / 2;
         rule->offset[m] = (float)(at < 0.25 ? 0.25 : at > 0.99 ? 0.99 : at);
     }
 }
@@ -74,8 +75,7 @@ static double settle(const step_wish *wish, const float *x, size_t n, float base
     float inverse = base > 0 ? 1 / base : 0;
     if (!isfinite(inverse)) inverse = 0;
     count_cells(rule, x, n, inverse, cells);
-    for (unsigned turn = 0; turn < TURNS && (wish->rdo > 0 || wish->centroid); turn++) {
-        if (wish->centroid) set_levels(cells, rule);
+    for (unsigned turn = 0; turn < TURNS && wish->rdo > 0; turn++) {
         set_thresholds(cells, n, wish->rdo, rule);
         count_cells(rule, x, n, inverse, cells);
     }

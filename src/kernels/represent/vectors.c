@@ -30,15 +30,17 @@ static const pith_param svid_params[] = {
 static const pith_param vq_params[] = {
     PARAM_INT("dim", 1, 32, 6, "weights", "neighbours in a row that share an index"),
     PARAM_REAL("bits", 0.125, 16, 2, "bits per weight", "2^(bits * dim) entries in the codebook, at most 65536"),
-    PARAM_INT("iterations", 0, 1000, 30, NULL, "of Lloyd's algorithm, at most"),
+    PARAM_INT("iterations", 0, 1000, 15, NULL, "of Lloyd's algorithm, at most"),
 };
 static const pith_param additive_params[] = {
     PARAM_INT("codebooks", 1, 8, 2, NULL, "entries that are added up"),
     PARAM_INT("bits", 1, 12, 8, "bits", "of each index"),
     PARAM_INT("dim", 1, 32, 8, "weights", "neighbours in a row that share indices"),
     PARAM_INT("beam", 1, 16, 1, NULL, "choices of indices followed at once"),
-    PARAM_INT("rounds", 0, 100, 10, NULL, "codebooks and scales, then indices; at most"),
+    PARAM_INT("rounds", 0, 100, 16, NULL, "codebooks and scales, then indices; at most"),
     PARAM_REAL("tolerance", 0, 1, 0.01, NULL, "stops when a round lowers the loss by less than this part"),
+    PARAM_REAL("damp", 0, 1, 0.01, NULL,
+               "added to the diagonal of H, as a part of its mean: inputs that come may be others"),
 };
 static const pith_param seed_params[] = {
     PARAM_INT("block", 2, 16, 8, "weights", "neighbours in a row that share a seed"),
@@ -53,6 +55,13 @@ static const pith_param dictionary_params[] = {
     PARAM_INT("nonzeros", 0, 65536, 0, NULL, "coefficients kept per output, on average; 0: from keep and ks"),
     PARAM_REAL("lambda", 0, 1, 0.5, NULL, "weight of an atom's length before whitening in what a coefficient is worth"),
     PARAM_INT("rounds", 0, 20, 0, NULL, "more rounds: coefficients by least squares, then the dictionary again"),
+};
+static const pith_param atoms_params[] = {
+    PARAM_INT("atoms", 2, 4096, 256, NULL, "in the dictionary"),
+    PARAM_INT("nonzeros", 1, 16, 2, NULL, "atoms that are added up"),
+    PARAM_INT("dim", 0, 4096, 16, "weights", "neighbours in a row that are coded together; 0: all of the row"),
+    PARAM_INT("bits", 2, 8, 4, "bits", "of each value"),
+    PARAM_INT("rounds", 0, 50, 8, NULL, "of pursuit and new atoms"),
 };
 
 const pith_stage represent_vectors[] = {
@@ -118,6 +127,15 @@ const pith_stage represent_vectors[] = {
      .params = dictionary_params,
      .n_params = DICT_PARAMS,
      .impl = &dictionary_ops},
+    {.name = "atoms",
+     .artefact = "model",
+     .role = "coder",
+     .summary = "vectors of neighbouring weights as few atoms of a dictionary, times values of few bits",
+     .source =
+         "K. Engan et al., Method of Optimal Directions for Frame Design, 1999; Towards Atoms of Large Language Models",
+     .params = atoms_params,
+     .n_params = ATOMS_PARAMS,
+     .impl = &atoms_ops},
     {.name = NULL},
 };
 

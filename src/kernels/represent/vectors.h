@@ -5,15 +5,16 @@
 
 #include "kernels/represent/represent.h"
 
-extern const repr_ops lowrank_ops, signlowrank_ops, svid_ops, vq_ops, additive_ops, seed_ops, dictionary_ops;
+extern const repr_ops lowrank_ops, signlowrank_ops, svid_ops, vq_ops, additive_ops, seed_ops, dictionary_ops, atoms_ops;
 
 enum { LOWRANK_RANK, LOWRANK_RATIO, LOWRANK_WHITE, LOWRANK_FACTORS, LOWRANK_PARAMS };
 enum { SIGNLOWRANK_RANK, SIGNLOWRANK_PARAMS };
 enum { SVID_RANK, SVID_BITS, SVID_REFIT, SVID_PARAMS };
 enum { VQ_DIM, VQ_BITS, VQ_ITERATIONS, VQ_PARAMS };
-enum { AQ_CODEBOOKS, AQ_BITS, AQ_DIM, AQ_BEAM, AQ_ROUNDS, AQ_TOLERANCE, AQ_PARAMS };
+enum { AQ_CODEBOOKS, AQ_BITS, AQ_DIM, AQ_BEAM, AQ_ROUNDS, AQ_TOLERANCE, AQ_DAMP, AQ_PARAMS };
 enum { SEED_BLOCK, SEED_COEFFICIENTS, SEED_LFSR, SEED_BITS, SEED_PARAMS };
 enum { DICT_KEEP, DICT_KS, DICT_RANK, DICT_NONZEROS, DICT_LAMBDA, DICT_ROUNDS, DICT_PARAMS };
+enum { ATOMS_ATOMS, ATOMS_NONZEROS, ATOMS_DIM, ATOMS_BITS, ATOMS_ROUNDS, ATOMS_PARAMS };
 
 /* ---- what encoders share (vectors.c) ------------------------------------------------------------- */
 
@@ -35,7 +36,7 @@ pith_status vectors_take_signs(const repr_job *job, repr_reader *in, float *v, s
 /* cost[cols]: mean square of each input relative to their mean, at least 1e-6 (inputs never seen); false when there
  * are no statistics: all are 1. */
 bool vectors_costs(const repr_stats *stats, size_t cols, float *cost);
-/* What splits of pseudo-random numbers begin with: any state gives a good next one (splitmix64). */
+/* The next pseudo-random number (splitmix64); any state is a good start. */
 static inline uint64_t vectors_random(uint64_t *state) {
     uint64_t z = *state += 0x9E3779B97F4A7C15u;
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
@@ -55,7 +56,8 @@ pith_status lowrank_refit(pith_ctx *ctx, const float *w, size_t rows, size_t col
                           float *b);
 /* Lengths of column k of a and row k of b are made equal: halves have the same room for both. */
 void lowrank_balance(size_t rows, size_t cols, size_t r, float *a, float *b);
-/* us[rows][r] = U diag(s) and vt[r][cols] of the r largest singular values; randomised when r is small. */
+/* us[rows][r] = U diag(s) and vt[r][cols] of the r largest singular values. Randomised for few
+ * of very many: then what is left is up to 1 % more than it need be. */
 pith_status lowrank_svd(pith_ctx *ctx, const float *w, size_t rows, size_t cols, size_t r, float *us, float *vt);
 
 /* S and S^-1 with S S^T = H: whole matrices, or diagonals. */

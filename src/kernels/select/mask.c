@@ -24,7 +24,8 @@ static pith_status list(pith_ctx *ctx, const float *scores, const double *cost, 
         if (!(c > 0) || !isfinite(c))
             return pith_fail(ctx, PITH_E_ARGUMENT, "selection: cost %zu is not above 0", i);
         if (scope && scope[i] >= n_scopes)
-            return pith_fail(ctx, PITH_E_ARGUMENT, "selection: scope %u, of %u", (unsigned)scope[i], (unsigned)n_scopes);
+            return pith_fail(ctx, PITH_E_ARGUMENT, "selection: scope %u of %u", (unsigned)scope[i],
+                             (unsigned)n_scopes);
         entries[i] = (entry){scores[i] / c, i, scope ? scope[i] : 0};
     }
     qsort(entries, n, sizeof *entries, best_first);

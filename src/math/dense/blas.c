@@ -24,16 +24,17 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool find_all(void *handle) {
     const struct {
         const char *name;
-        void **where;
+        void *where; /* a pointer to a function */
     } wanted[] = {
-        {"cblas_sgemm", (void **)&library.sgemm}, {"cblas_dtrsm", (void **)&library.dtrsm},
-        {"spotrf_", (void **)&library.spotrf},    {"dpotrf_", (void **)&library.dpotrf},
-        {"strtri_", (void **)&library.strtri},    {"dtrtri_", (void **)&library.dtrtri},
-        {"ssyevd_", (void **)&library.ssyevd},    {"dsyevd_", (void **)&library.dsyevd},
-        {"sgesdd_", (void **)&library.sgesdd},
+        {"cblas_sgemm", &library.sgemm}, {"cblas_dtrsm", &library.dtrsm}, {"spotrf_", &library.spotrf},
+        {"dpotrf_", &library.dpotrf},    {"strtri_", &library.strtri},    {"dtrtri_", &library.dtrtri},
+        {"ssyevd_", &library.ssyevd},    {"dsyevd_", &library.dsyevd},    {"sgesdd_", &library.sgesdd},
     };
-    for (size_t i = 0; i < PITH_COUNT(wanted); i++)
-        if (!(*wanted[i].where = dlsym(handle, wanted[i].name))) return false;
+    for (size_t i = 0; i < PITH_COUNT(wanted); i++) {
+        void *found = dlsym(handle, wanted[i].name);
+        if (!found) return false;
+        memcpy(wanted[i].where, &found, sizeof found);
+    }
     return true;
 }
 

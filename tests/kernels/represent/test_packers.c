@@ -256,7 +256,7 @@ static const known answers[] = {
     {"pack", 0x18ff39ca6f8c2708u, 0x4a23fc93425c4cbau, 0x4f08533b70f471ebu},
     {"huff", 0x0504c3d8e8ef5e2eu, 0x389100dd86462053u, 0xf2e3fe34e91239d0u},
     {"rans", 0xf31d0401bfe1df05u, 0x627e6789d195af88u, 0xbaa3db7da9f45ba1u},
-    {"ctxac", 0x248f15ba046a1513u, 0x291d550ed3d33311u, 0x3f11e4e727c44897u},
+    {"ctxac", 0x4a3bed193e523876u, 0xe6e75fc325a5519du, 0x482cba33fd4afd47u},
     {"golomb", 0x5e5d8ee4e44745d1u, 0xa9723626f89577eeu, 0x84190d18a7ec2e1fu},
     {"dict16", 0x0000000000000000u, 0x0000000000000000u, 0xa9277457aeac1ed0u},
 };

@@ -133,6 +133,15 @@ static void noise_is_stored(void **state) {
     free(noise);
 }
 
+/* Rows that were never trained are alike: what repeats is found, at any distance that fits a window. */
+static void rows_that_repeat_cost_little(void **state) {
+    (void)state;
+    for (size_t i = 0; i < N; i++) other[i] = i / 3000 % 8 == 0 ? halves[i] : halves[i % 3000];
+    size_t size = check(TENSOR_BF16, other, NULL, sizeof other);
+    printf("bf16 with 7 rows of 8 alike: %.2f %%\n", 100.0 * (double)size / sizeof other);
+    assert_true((double)size < 0.2 * sizeof other);
+}
+
 static void a_base_helps(void **state) {
     (void)state;
     size_t plain = check(TENSOR_BF16, halves, NULL, sizeof halves);
@@ -314,6 +323,7 @@ int main(void) {
         cmocka_unit_test(every_bit_pattern),
         cmocka_unit_test(all_alike_costs_nothing),
         cmocka_unit_test(noise_is_stored),
+        cmocka_unit_test(rows_that_repeat_cost_little),
         cmocka_unit_test(a_base_helps),
         cmocka_unit_test(parts_come_alone),
         cmocka_unit_test(threads_make_no_difference),

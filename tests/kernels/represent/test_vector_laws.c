@@ -24,6 +24,8 @@ static const char *const recipes[] = {
     "seed(12, 4, lfsr=9, bits=5)",
     "dict(keep=0.5)",
     "dict(rank=4, nonzeros=2, rounds=1)",
+    "atoms(8, 2, 6, rounds=2)",
+    "atoms(20, 3, 0, bits=6, rounds=1)",
     "sum(seed(4, 1, lfsr=8, bits=3), lowrank(1))",
 };
 

@@ -1,6 +1,7 @@
 /* Codebooks, sums of codebooks, pseudo-random bases: each finds what is there to find, weighs errors as told, and
  * agrees with trying everything. */
 #include "kernels/represent/additive.h"
+#include "kernels/represent/dict_atoms.h"
 #include "kernels/represent/seed.h"
 #include "vectors_case.h"
 
@@ -348,6 +349,60 @@ static void gaussian_reference(void **state) {
     assert_true(short_register.weights > four.weights && short_register.weights < 0.04);
 }
 
+/* ---- atoms ------------------------------------------------------------------------------------------- */
+
+/* One atom a vector: the pursuit takes the one that leaves least, for the best value. */
+static void pursuit_of_one(void **state) {
+    enum { N = 40, DIM = 5, GROUPS = 4, K = 9 };
+    float x[N * DIM], cost[GROUPS * DIM], atoms[K * DIM], value[N];
+    uint16_t index[N];
+    uint64_t random = 51;
+    case_fill(x, N * DIM, 52, 1);
+    case_fill(atoms, K * DIM, 53, 1);
+    for (size_t i = 0; i < GROUPS * DIM; i++) cost[i] = (float)case_uniform(&random) + 0.1f;
+    atoms_fit f = {*state, x, cost, N, DIM, GROUPS, K, 1, atoms, index, value};
+    assert_int_equal(atoms_pursue(&f), PITH_OK);
+    for (size_t v = 0; v < N; v++) {
+        const float *h = cost + v % GROUPS * DIM;
+        double least = INFINITY, taken = 0;
+        for (size_t k = 0; k <= K; k++) { /* the last one: what the pursuit took */
+            const float *atom = atoms + (k < K ? k : index[v]) * DIM;
+            double up = 0, down = 0, sum = 0;
+            for (size_t d = 0; d < DIM; d++) {
+                up += (double)(h[d] * atom[d] * x[v * DIM + d]);
+                down += (double)(h[d] * atom[d] * atom[d]);
+            }
+            for (size_t d = 0; d < DIM; d++)
+                sum += (double)h[d] *
+                       pow((double)x[v * DIM + d] - (k < K ? up / down : (double)value[v]) * (double)atom[d], 2);
+            if (k < K) least = PITH_MIN(least, sum);
+            taken = sum;
+        }
+        assert_true(taken <= least * 1.0001 + 1e-6);
+    }
+}
+
+/* Vectors that are two of twelve directions each: the dictionary is found, though there are only eight dimensions. */
+static void finds_planted_atoms(void **state) {
+    enum { ROWS = 64, COLS = 64, DIM = 8, PLANTED = 12 };
+    static float w[ROWS * COLS], atoms[PLANTED * DIM];
+    uint64_t random = 54;
+    case_fill(atoms, PLANTED * DIM, 55, 0.3f);
+    for (size_t v = 0; v < ROWS * COLS / DIM; v++)
+        for (int i = 0; i < 2; i++) {
+            size_t k = vectors_random(&random) % PLANTED;
+            float x = case_gauss(&random);
+            for (size_t d = 0; d < DIM; d++) w[v * DIM + d] += x * atoms[k * DIM + d];
+        }
+    repr_matrix m = {w, ROWS, COLS};
+    size_t bytes;
+    repr_error more = case_run(*state, "atoms(24, 2, 8, bits=8, rounds=30)", &m, NULL, &bytes),
+               few = case_run(*state, "atoms(24, 2, 8, bits=8, rounds=0)", &m, NULL, NULL);
+    assert_int_equal(bytes, 2 + 2 * 24 * 8 + plain_bytes(1024, 24) + 1024);
+    assert_true(more.weights < 0.05);
+    assert_true(more.weights < 0.5 * few.weights);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(smallest_is_the_first),
@@ -361,6 +416,8 @@ int main(void) {
         cmocka_unit_test(registers_visit_all_states),
         cmocka_unit_test(search_misses_nothing),
         cmocka_unit_test(gaussian_reference),
+        cmocka_unit_test(pursuit_of_one),
+        cmocka_unit_test(finds_planted_atoms),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -87,12 +87,14 @@ static void assert_orthonormal(const float *rows, size_t count, size_t n, double
         }
 }
 
+static bool environment_had_core;
 static void test_backend(void **state) {
     const char *name = dense_backend();
     if (*(bool *)*state)
         assert_string_equal(name, "plain C");
     else
         assert_true(strncmp(name, "OpenBLAS", 8) == 0 || strcmp(name, "plain C") == 0);
+    assert_true((getenv("OPENBLAS_CORETYPE") != NULL) == environment_had_core); /* left as it was */
 }
 
 static void test_gemm(void **state) {
@@ -536,6 +538,7 @@ static void test_memory(void **state) {
     {#test " (plain C)", test, begin, end, &plain_side}, { #test, test, begin, end, &library_side }
 
 int main(void) {
+    environment_had_core = getenv("OPENBLAS_CORETYPE") != NULL;
     const struct CMUnitTest tests[] = {
         BOTH(test_backend),
         BOTH(test_gemm),

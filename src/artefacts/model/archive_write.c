@@ -1,0 +1,294 @@
+/* From a model file to its archive: what is a tensor and what is the rest, which rule each gets, which are the same;
+ * then the pieces, a batch at a time on all threads, in the order of the file. */
+#include "artefacts/model/archive_parts.h"
+#include "artefacts/model/stats.h"
+
+typedef struct writer {
+    pith_ctx *ctx;
+    const uint8_t *data;
+    size_t size;
+    const archive_options *options;
+    const tensor_view **views; /* of x.tensors, in their order */
+    archive_index x;
+    uint8_t *rest;
+    pith_recipe *recipe;
+    repr_chain **chains;
+    size_t first; /* piece of this batch's job 0 */
+    pith_buffer *coded; /* [jobs] */
+    tensor_write_fn write;
+    void *opaque;
+    uint64_t done; /* bytes of the file coded so far */
+    _Atomic size_t failed; /* piece that failed first, counted from 1; 0: none */
+} writer;
+
+/* ---- what there is ---------------------------------------------------------------------------------------- */
+
+static int by_place(const void *a, const void *b) {
+    const tensor_view *x = *(const tensor_view *const *)a, *y = *(const tensor_view *const *)b;
+    if (x->data != y->data) return x->data < y->data ? -1 : 1;
+    if (x->bytes != y->bytes) return x->bytes < y->bytes ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+static const uint8_t *source_of(const writer *w, size_t tensor) { return w->views[tensor]->data; }
+
+/* Tensors in the order of their bytes. What does not lie in the file, because it was made up or shares bytes with
+ * one before, is no tensor here. */
+static pith_status list_tensors(writer *w, const tensor_file *f) {
+    w->views = pith_alloc(w->ctx, (f->n_tensors + 1) * sizeof *w->views);
+    w->x.tensors = pith_zalloc(w->ctx, (f->n_tensors + 1) * sizeof *w->x.tensors);
+    if (!w->views || !w->x.tensors) return pith_alloc_status(w->ctx);
+    for (size_t i = 0; i < f->n_tensors; i++) w->views[i] = &f->tensors[i];
+    qsort(w->views, f->n_tensors, sizeof *w->views, by_place);
+    const uint8_t *at = w->data, *end = w->data + w->size;
+    for (size_t i = 0; i < f->n_tensors; i++) {
+        const tensor_view *v = w->views[i];
+        if (v->data < at || v->data > end || v->bytes > (uint64_t)(end - v->data) || v->name.size > 65535) continue;
+        archive_tensor *t = &w->x.tensors[w->x.n_tensors];
+        *t = (archive_tensor){.name = v->name, .type = v->type, .n_dims = v->n_dims, .n_elements = v->n_elements,
+                              .bytes = v->bytes, .gap = (uint64_t)(v->data - at)};
+        memcpy(t->ne, v->ne, sizeof t->ne);
+        w->views[w->x.n_tensors++] = v;
+        w->x.rest_n += t->gap;
+        at = v->data + v->bytes;
+    }
+    w->x.rest_n += (uint64_t)(end - at);
+    return PITH_OK;
+}
+
+static pith_status gather_rest(writer *w) {
+    w->rest = pith_alloc(w->ctx, (size_t)w->x.rest_n + 1);
+    if (!w->rest) return pith_alloc_status(w->ctx);
+    const uint8_t *at = w->data;
+    size_t n = 0;
+    for (size_t i = 0; i < w->x.n_tensors; i++) {
+        const archive_tensor *t = &w->x.tensors[i];
+        memcpy(w->rest + n, at, (size_t)t->gap);
+        n += (size_t)t->gap;
+        at += t->gap + t->bytes;
+    }
+    memcpy(w->rest + n, at, (size_t)w->x.rest_n - n);
+    return PITH_OK;
+}
+
+/* ---- what becomes of it ------------------------------------------------------------------------------------- */
+
+static bool is_finite(const writer *w, size_t i) {
+    const archive_tensor *t = &w->x.tensors[i];
+    size_t bad;
+    return blocks_valid(t->type, source_of(w, i), (size_t)(t->n_elements / tensor_type_of(t->type)->block), &bad);
+}
+
+static pith_status choose_rules(writer *w) {
+    pith_ctx *ctx = w->ctx;
+    if (!w->options->recipe) return PITH_OK;
+    pith_status status = archive_recipe(ctx, w->options->recipe, strlen(w->options->recipe), &w->recipe);
+    if (status) return status;
+    w->chains = pith_zalloc(ctx, (w->recipe->n_rules + 1) * sizeof *w->chains);
+    if (!w->chains) return pith_alloc_status(ctx);
+    for (unsigned i = 0; i < w->recipe->n_rules && !status; i++)
+        status = repr_chain_new(ctx, &w->recipe->rules[i], &w->chains[i]);
+    for (size_t i = 0; i < w->x.n_tensors && !status; i++) {
+        archive_tensor *t = &w->x.tensors[i];
+        size_t rule = archive_rule_for(w->recipe, t);
+        if (rule == w->recipe->n_rules || !archive_codable(t) || !is_finite(w, i)) continue;
+        t->mode = ARCHIVE_CODED;
+        t->rule = rule;
+        w->x.lossy = true;
+    }
+    if (status || !w->x.lossy) return status;
+    pith_buffer text = {0};
+    status = pith_recipe_print(ctx, w->recipe, &text);
+    w->x.recipe = (char *)text.data;
+    w->x.recipe_n = text.size;
+    return status;
+}
+
+typedef struct twin {
+    uint64_t hash;
+    size_t tensor;
+} twin;
+
+static int by_hash(const void *a, const void *b) {
+    const twin *x = a, *y = b;
+    if (x->hash != y->hash) return x->hash < y->hash ? -1 : 1;
+    return x->tensor < y->tensor ? -1 : x->tensor > y->tensor;
+}
+
+/* Statistics belong to a name: coded tensors of different names may come out different. */
+static bool same_fate(const writer *w, const archive_tensor *a, const archive_tensor *b) {
+    if (a->type != b->type || a->n_elements != b->n_elements || a->mode != b->mode) return false;
+    if (a->mode != ARCHIVE_CODED) return true;
+    return a->rule == b->rule && !w->options->stats && a->ne[0] == b->ne[0] && a->ne[1] == b->ne[1];
+}
+
+static pith_status find_twins(writer *w) {
+    size_t n = w->x.n_tensors;
+    twin *twins = pith_alloc(w->ctx, (n + 1) * sizeof *twins);
+    if (!twins) return pith_alloc_status(w->ctx);
+    for (size_t i = 0; i < n; i++)
+        twins[i] = (twin){pith_hash64(source_of(w, i), (size_t)w->x.tensors[i].bytes), i};
+    qsort(twins, n, sizeof *twins, by_hash);
+    for (size_t i = 1; i < n; i++)
+        for (size_t k = i; k-- > 0 && twins[k].hash == twins[i].hash;) {
+            archive_tensor *a = &w->x.tensors[twins[k].tensor], *b = &w->x.tensors[twins[i].tensor];
+            if (b->bytes == 0 || !same_fate(w, a, b) ||
+                memcmp(source_of(w, twins[k].tensor), source_of(w, twins[i].tensor), (size_t)a->bytes) != 0)
+                continue;
+            b->mode = ARCHIVE_SAME;
+            b->like = twins[k].tensor;
+            break;
+        }
+    pith_free(w->ctx, twins);
+    return PITH_OK;
+}
+
+/* ---- pieces ---------------------------------------------------------------------------------------------------- */
+
+/* What is known of the inputs of matrix number `at` of a tensor. */
+static pith_status find_stats(const writer *w, const archive_tensor *t, uint64_t at, repr_stats *stats) {
+    *stats = (repr_stats){0};
+    if (!w->options->stats) return PITH_OK;
+    char *name = pith_alloc(w->ctx, t->name.size + 1);
+    if (!name) return pith_alloc_status(w->ctx);
+    memcpy(name, t->name.data, t->name.size);
+    name[t->name.size] = 0;
+    const model_stats_entry *entry = model_stats_entry_of(w->options->stats, name);
+    uint32_t part = entry && at < entry->parts ? (uint32_t)at : 0;
+    pith_status status = model_stats_find(w->ctx, w->options->stats, name, part, (size_t)t->ne[0], stats);
+    pith_free(w->ctx, name);
+    return status;
+}
+
+static pith_status code_matrix(const writer *w, archive_piece *p, pith_buffer *out) {
+    const archive_tensor *t = &w->x.tensors[p->tensor];
+    size_t rows = (size_t)t->ne[1], cols = (size_t)t->ne[0], n = rows * cols;
+    const tensor_type_info *type = tensor_type_of(t->type);
+    repr_stats stats;
+    float *floats = pith_alloc(w->ctx, n * sizeof *floats);
+    float *restored = floats ? pith_alloc(w->ctx, n * sizeof *restored) : NULL;
+    pith_status status = restored ? find_stats(w, t, p->at, &stats) : pith_alloc_status(w->ctx);
+    if (!status) {
+        blocks_decode(t->type, source_of(w, p->tensor) + p->at * n / type->block * type->block_bytes, floats, n);
+        repr_matrix matrix = {.data = floats, .rows = rows, .cols = cols};
+        status = repr_encode(w->ctx, w->chains[t->rule], &matrix, &stats, out, restored);
+        if (!status) p->hash = pith_hash64(restored, n * sizeof *restored);
+    }
+    pith_free(w->ctx, restored);
+    pith_free(w->ctx, floats);
+    return status;
+}
+
+static pith_status code_piece(void *arg, size_t job) {
+    writer *w = arg;
+    archive_piece *p = &w->x.pieces[w->first + job];
+    pith_buffer *out = &w->coded[job];
+    pith_status status;
+    if (pith_cancelled(w->ctx)) return pith_fail(w->ctx, PITH_E_CANCELLED, "cancelled");
+    if (p->tensor != ARCHIVE_REST && w->x.tensors[p->tensor].mode == ARCHIVE_CODED) {
+        status = code_matrix(w, p, out);
+    } else {
+        bool rest = p->tensor == ARCHIVE_REST;
+        const uint8_t *src = (rest ? w->rest : source_of(w, p->tensor)) + p->at;
+        p->hash = pith_hash64(src, (size_t)p->raw_n);
+        status = archive_piece_encode(w->ctx, rest ? TENSOR_U8 : w->x.tensors[p->tensor].type, rest, src, (size_t)p->raw_n,
+                                      &p->coding, out);
+    }
+    p->coded_n = out->size;
+    size_t none = 0;
+    if (status) atomic_compare_exchange_strong(&w->failed, &none, w->first + job + 1);
+    return status;
+}
+
+/* Puts the tensor's name in front of what went wrong. */
+static pith_status say_where(writer *w, pith_status status) {
+    size_t piece = w->failed;
+    return status && piece ? archive_blame(w->ctx, &w->x, piece - 1, status) : status;
+}
+
+/* Roughly what a piece needs while it is coded. */
+static uint64_t memory_of(const writer *w, const archive_piece *p) {
+    bool coded = p->tensor != ARCHIVE_REST && w->x.tensors[p->tensor].mode == ARCHIVE_CODED;
+    return coded ? 8 * p->raw_n : 4 * p->raw_n;
+}
+
+/* Bytes of the original behind a piece, for progress. */
+static uint64_t original_of(const writer *w, const archive_piece *p) {
+    if (p->tensor == ARCHIVE_REST || w->x.tensors[p->tensor].mode != ARCHIVE_CODED) return p->raw_n;
+    return w->x.tensors[p->tensor].bytes / w->x.tensors[p->tensor].n_pieces;
+}
+
+static size_t batch_size(const writer *w, size_t most) {
+    uint64_t used = pith_memory_used(w->ctx), limit = pith_ctx_memory(w->ctx);
+    uint64_t room = limit > used ? (limit - used) / 4 * 3 : 0, sum = 0;
+    size_t n = 0;
+    while (n < most && w->first + n < w->x.n_pieces) {
+        sum += memory_of(w, &w->x.pieces[w->first + n]);
+        if (n && sum > room) break;
+        n++;
+    }
+    return n;
+}
+
+static pith_status write_pieces(writer *w, uint64_t at) {
+    size_t most = 2 * (size_t)pith_ctx_threads(w->ctx), n;
+    if (pith_ctx_threads(w->ctx) == 1) most = 1;
+    w->coded = pith_zalloc(w->ctx, most * sizeof *w->coded);
+    if (!w->coded) return pith_alloc_status(w->ctx);
+    pith_status status = PITH_OK;
+    for (; w->first < w->x.n_pieces && !status; w->first += n) {
+        n = batch_size(w, most);
+        status = say_where(w, n == 1 ? code_piece(w, 0) : pith_parallel(w->ctx, n, code_piece, w));
+        for (size_t i = 0; i < n; i++) {
+            archive_piece *p = &w->x.pieces[w->first + i];
+            p->offset = at;
+            if (!status) status = w->write(w->opaque, w->coded[i].data, w->coded[i].size);
+            at += w->coded[i].size;
+            w->done += original_of(w, p);
+            pith_buffer_free(w->ctx, &w->coded[i]);
+            w->coded[i] = (pith_buffer){0};
+        }
+        if (!status) status = pith_tick(w->ctx, w->done, w->size);
+    }
+    return status;
+}
+
+static pith_status run(writer *w, const tensor_file *f) {
+    pith_status status = list_tensors(w, f);
+    if (!status) status = gather_rest(w);
+    if (!status) status = choose_rules(w);
+    if (!status) status = find_twins(w);
+    if (!status) status = archive_lay_out(w->ctx, &w->x);
+    if (status) return status;
+    w->x.original_n = w->size;
+    w->x.original_hash = pith_hash64(w->data, w->size);
+    pith_buffer bytes = {0};
+    status = archive_header_put(w->ctx, &w->x, &bytes);
+    if (!status) status = w->write(w->opaque, bytes.data, bytes.size);
+    if (!status) status = write_pieces(w, bytes.size);
+    bytes.size = 0;
+    if (!status) status = archive_index_put(w->ctx, &w->x, &bytes);
+    if (!status) status = w->write(w->opaque, bytes.data, bytes.size);
+    pith_buffer_free(w->ctx, &bytes);
+    return status;
+}
+
+pith_status archive_write(pith_ctx *ctx, const uint8_t *data, size_t size, const archive_options *options,
+                          tensor_write_fn write, void *opaque) {
+    static const archive_options none;
+    writer w = {.ctx = ctx, .data = data, .size = size, .options = options ? options : &none, .write = write,
+                .opaque = opaque};
+    tensor_file *f;
+    pith_status status = tensor_file_open_memory(ctx, data, size, &f);
+    if (status) return status;
+    status = run(&w, f);
+    for (unsigned i = 0; w.chains && i < w.recipe->n_rules; i++) repr_chain_free(ctx, w.chains[i]);
+    pith_free(ctx, w.chains);
+    pith_recipe_free(ctx, w.recipe);
+    pith_free(ctx, w.coded);
+    pith_free(ctx, w.rest);
+    pith_free(ctx, w.views);
+    archive_index_free(ctx, &w.x);
+    tensor_file_close(ctx, f);
+    return status;
+}

@@ -1,0 +1,117 @@
+/* Writing a cut model: metadata that say the new sizes, then the rows and columns that stay. */
+#include "artefacts/model/cut_parts.h"
+
+#include <stdio.h>
+
+typedef struct output {
+    pith_ctx *ctx;
+    model_cut *c;
+    gguf_writer *gguf;
+    tensor_write_fn write;
+    void *opaque;
+    uint64_t written;
+} output;
+
+static pith_status put_number(output *o, const char *key, uint32_t value) {
+    char full[128];
+    snprintf(full, sizeof full, "%s.%s", o->c->arch, key);
+    return gguf_put_u32(o->ctx, o->gguf, full, value);
+}
+
+/* Head sizes that readers take from the width when no key says them are said. */
+static pith_status put_sizes(output *o) {
+    const cut_shape *a = &o->c->from, *b = &o->c->to;
+    char rope[128];
+    pith_status status = put_number(o, "block_count", b->n_layers);
+    if (!status) status = put_number(o, "embedding_length", b->n_embd);
+    if (!status) status = put_number(o, "feed_forward_length", b->n_ff);
+    if (!status) status = put_number(o, "attention.head_count", b->n_heads);
+    if (a->n_embd == b->n_embd && a->n_heads == b->n_heads) return status;
+    if (!status) status = put_number(o, "attention.head_count_kv", b->n_kv_heads);
+    if (!status) status = put_number(o, "attention.key_length", b->head_dim);
+    if (!status) status = put_number(o, "attention.value_length", b->head_dim);
+    snprintf(rope, sizeof rope, "%s.rope.dimension_count", o->c->arch);
+    if (!status && !meta_find(o->c->file, rope)) status = put_number(o, "rope.dimension_count", b->head_dim);
+    return status;
+}
+
+static pith_status put_head(output *o) {
+    const tensor_file *f = o->c->file;
+    pith_status status = PITH_OK;
+    for (size_t i = 0; i < f->n_meta && !status; i++) status = gguf_put_value(o->ctx, o->gguf, &f->meta[i]);
+    if (!status) status = put_sizes(o);
+    for (size_t i = 0; i < o->c->n_tensors && !status; i++) {
+        const cut_tensor *t = &o->c->tensors[i];
+        status = gguf_put_tensor(o->ctx, o->gguf, t->name, strlen(t->name), t->type, t->from->n_dims, t->ne);
+    }
+    return status ? status : gguf_write_head(o->ctx, o->gguf, o->write, o->opaque);
+}
+
+static pith_status put_data(output *o, const void *data, size_t size) {
+    pith_status status = gguf_write_data(o->ctx, o->gguf, data, size, o->write, o->opaque);
+    return status ? status : pith_tick(o->ctx, o->written += size, o->c->size.tensor_bytes);
+}
+
+/* Rows as they are stored. */
+static pith_status copy_rows(output *o, const cut_tensor *t) {
+    const tensor_view *from = t->from;
+    if (!t->rows.at) return put_data(o, from->data, from->bytes);
+    pith_status status = PITH_OK;
+    for (uint32_t i = 0; i < t->rows.n && !status; i++)
+        status = put_data(o, from->data + (uint64_t)t->rows.at[i] * t->row_bytes, t->row_bytes);
+    return status;
+}
+
+/* Old row i as floats, its columns that stay, in to[ne[0]]; whole has room for an old row. */
+static void slice_row(const cut_tensor *t, uint64_t i, float *whole, float *to) {
+    const tensor_view *from = t->from;
+    uint64_t row = t->rows.at ? t->rows.at[i] : i;
+    blocks_decode(from->type, from->data + from->bytes / from->ne[1] * row, whole, from->ne[0]);
+    for (uint64_t j = 0; j < t->ne[0]; j++) to[j] = whole[t->cols.at ? t->cols.at[j] : j];
+}
+
+static pith_status put_row(output *o, const cut_tensor *t, const float *row, uint8_t *coded) {
+    const tensor_type_info *info = tensor_type_of(t->type);
+    size_t bad;
+    if (!blocks_encode(t->type, row, coded, t->ne[0]))
+        return pith_fail(o->ctx, PITH_E_UNSUPPORTED, "cut: %s cannot be written", info->name);
+    if (!blocks_valid(t->type, coded, t->ne[0] / info->block, &bad))
+        return pith_fail(o->ctx, PITH_E_CHECK, "cut: a value of %s is not finite, or too large for %s", t->name,
+                         info->name);
+    return put_data(o, coded, t->row_bytes);
+}
+
+static pith_status recode(output *o, const cut_tensor *t) {
+    const cut_plan *plan = &o->c->plan;
+    size_t kept = t->edited ? t->ne[1] : 1; /* edits see the whole matrix */
+    uint64_t floats;
+    if (__builtin_mul_overflow(t->ne[0], kept, &floats) || floats > SIZE_MAX / sizeof(float))
+        return pith_fail(o->ctx, PITH_E_LIMIT, "cut: %s is too large", t->name);
+    float *whole = pith_alloc(o->ctx, t->from->ne[0] * sizeof *whole);
+    float *rows = pith_alloc(o->ctx, floats * sizeof *rows);
+    uint8_t *coded = pith_alloc(o->ctx, t->row_bytes);
+    pith_status status = whole && rows && coded ? PITH_OK : pith_alloc_status(o->ctx);
+    for (uint64_t i = 0; i < t->ne[1] && !status; i++) {
+        slice_row(t, i, whole, rows + (t->edited ? i * t->ne[0] : 0));
+        if (!t->edited) status = put_row(o, t, rows, coded);
+    }
+    if (t->edited && !status)
+        status = plan->edit(plan->opaque, t->from, t->cols, t->rows, t->ne[0], t->ne[1], rows);
+    for (uint64_t i = 0; i < t->ne[1] && t->edited && !status; i++) status = put_row(o, t, rows + i * t->ne[0], coded);
+    pith_free(o->ctx, whole);
+    pith_free(o->ctx, rows);
+    pith_free(o->ctx, coded);
+    return status;
+}
+
+pith_status model_cut_write(pith_ctx *ctx, model_cut *c, tensor_write_fn write, void *opaque) {
+    output o = {.ctx = ctx, .c = c, .write = write, .opaque = opaque};
+    pith_status status = gguf_writer_new(ctx, &o.gguf);
+    if (!status) status = put_head(&o);
+    for (size_t i = 0; i < c->n_tensors && !status; i++) {
+        const cut_tensor *t = &c->tensors[i];
+        status = t->cols.at || t->edited ? recode(&o, t) : copy_rows(&o, t);
+    }
+    gguf_writer_free(ctx, o.gguf);
+    return status;
+}

@@ -1,0 +1,213 @@
+/* The report of `pith bench model`: a table, the claims held against it, a figure. */
+#include <math.h>
+#include <string.h>
+
+#include "faces/cli/bench_model.h"
+#include "kernels/measure/measure.h"
+
+static double bits(uint64_t bytes, uint64_t weights) { return weights ? 8.0 * (double)bytes / (double)weights : 0; }
+static uint64_t bytes_of(const bench_result *r) { return r->trial.bytes + r->trial.other_bytes; }
+
+static const bench_result *find(const bench_models *b, const char *name) {
+    for (unsigned i = 0; i < b->n; i++)
+        if (b->results[i].done && strcmp(b->results[i].code.name, name) == 0) return &b->results[i];
+    return NULL;
+}
+
+/* ---- claims ---- */
+
+typedef enum verdict { UNTRIED, HOLDS, REFUTED } verdict;
+static const char *const verdicts[] = {"not tried", "holds", "refuted"};
+
+/* Appends what was found: "0.0274 at 4.64 bits > 0.0110 at 4.64 bits". */
+static verdict judge_order(const bench_models *b, const bench_order *o, char *found, size_t size) {
+    verdict v = HOLDS;
+    double before = INFINITY;
+    size_t at = 0;
+    found[0] = 0;
+    for (unsigned i = 0; i < PITH_COUNT(o->names) && o->names[i]; i++) {
+        const bench_result *r = find(b, o->names[i]);
+        if (!r) return UNTRIED;
+        double kl = r->score.c.kl.mean;
+        bool falls = i == 0 || kl <= o->factor * before;
+        if (!falls) v = REFUTED;
+        if (at < size)
+            at += (size_t)snprintf(found + at, size - at, "%s%s %.5f at %.3f bits",
+                                   i == 0  ? ""
+                                   : falls ? " > "
+                                           : " NOT > ",
+                                   o->names[i], kl, model_trial_bits(&r->trial));
+        before = kl;
+    }
+    return v;
+}
+
+/* Bytes at which the curve has this KL: ln KL is taken to be straight between neighbours. False outside the curve. */
+static bool curve_bytes(const bench_models *b, double kl, double *bytes) {
+    const bench_result *low = NULL, *high = NULL; /* the largest KL below, the smallest above */
+    for (unsigned i = 0; i < b->n; i++) {
+        const bench_result *r = &b->results[i];
+        if (!r->done || strcmp(r->code.group, BENCH_CURVE) != 0 || !(r->score.c.kl.mean > 0)) continue;
+        if (r->score.c.kl.mean <= kl && (!low || r->score.c.kl.mean > low->score.c.kl.mean)) low = r;
+        if (r->score.c.kl.mean >= kl && (!high || r->score.c.kl.mean < high->score.c.kl.mean)) high = r;
+    }
+    if (!low || !high) return false;
+    double a = log(low->score.c.kl.mean), c = log(high->score.c.kl.mean);
+    double share = c > a ? (log(kl) - a) / (c - a) : 0;
+    *bytes = (double)bytes_of(low) + share * ((double)bytes_of(high) - (double)bytes_of(low));
+    return true;
+}
+
+static verdict judge_saving(const bench_models *b, const bench_saving *s, double *part) {
+    const bench_result *r = find(b, s->name);
+    double bytes;
+    *part = 0;
+    if (!r || !(r->score.c.kl.mean > 0) || !curve_bytes(b, r->score.c.kl.mean, &bytes)) return UNTRIED;
+    *part = bytes / (double)bytes_of(r);
+    return *part <= s->part ? HOLDS : REFUTED;
+}
+
+/* ---- JSON ---- */
+
+static json_t *parts_json(const model_trial *t) {
+    static const char *const kinds[] = {"codes", "numbers", "side"};
+    json_t *list = json_array();
+    for (size_t i = 0; i < t->parts.n; i++)
+        json_array_append_new(list, json_pack("{s:s,s:s,s:f}", "stage", t->parts.list[i].stage, "kind",
+                                              kinds[t->parts.list[i].kind], "bits_per_weight",
+                                              bits(t->parts.list[i].bytes, t->weights)));
+    return list;
+}
+
+static json_t *result_json(const bench_result *r) {
+    json_t *o = json_pack("{s:s,s:s,s:s?,s:s?,s:s?,s:b}", "name", r->code.name, "group", r->code.group, "systems",
+                          r->code.systems, "recipe", r->code.recipe, "type", r->code.type, "data", (int)r->code.data);
+    if (!o || !r->done) {
+        if (o) json_object_set_new(o, "failed", cli_json_text(r->message));
+        return o;
+    }
+    const model_trial *t = &r->trial;
+    const ruler_comparison *c = &r->score.c;
+    json_object_update_new(o, json_pack("{s:I,s:f,s:f,s:o,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "bytes",
+                                        (json_int_t)bytes_of(r), "bits_per_weight", model_trial_bits(t),
+                                        "matrix_bits_per_weight", bits(t->bytes, t->weights), "parts", parts_json(t),
+                                        "kl_nats", c->kl.mean, "kl_error", c->kl.error, "kl_p99", c->kl.p99,
+                                        "perplexity", c->perplexity, "perplexity_ratio", c->ratio, "same_top",
+                                        c->same_top, "flips", r->score.f.flips, "accuracy", r->score.f.accuracy,
+                                        "weight_error", t->error, "output_error", t->output_error, "encode_seconds",
+                                        t->encode_seconds, "decode_seconds", t->decode_seconds));
+    return o;
+}
+
+static int report_json(const bench_models *b) {
+    json_t *rows = json_array(), *claims = json_array();
+    char found[512];
+    double part;
+    for (unsigned i = 0; i < b->n; i++) json_array_append_new(rows, result_json(&b->results[i]));
+    for (unsigned i = 0; i < bench_n_orders; i++) {
+        verdict v = judge_order(b, &bench_orders[i], found, sizeof found);
+        json_array_append_new(claims, json_pack("{s:s,s:s,s:s}", "claim", bench_orders[i].claim, "verdict", verdicts[v],
+                                                "found", v == UNTRIED ? "" : found));
+    }
+    for (unsigned i = 0; i < bench_n_savings; i++) {
+        verdict v = judge_saving(b, &bench_savings[i], &part);
+        json_array_append_new(
+            claims, json_pack("{s:s,s:s,s:f}", "claim", bench_savings[i].claim, "verdict", verdicts[v], "part", part));
+    }
+    return cli_json_print(stdout,
+                          json_pack("{s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:f,s:b,s:o,s:o}", "model",
+                                    cli_json_text(b->model_name), "text", cli_json_text(b->text_name), "calibration",
+                                    cli_json_text(b->calibration), "calibration_tokens",
+                                    (json_int_t)b->calibration_tokens, "chunks", (json_int_t)b->chunks, "positions",
+                                    (json_int_t)b->positions, "items", (json_int_t)b->items, "perplexity",
+                                    b->perplexity, "halves", (int)b->halves, "rows", rows, "claims", claims),
+                          JSON_INDENT(1));
+}
+
+/* ---- the table ---- */
+
+static void print_row(const bench_result *r) {
+    if (!r->done) {
+        printf("%-15s %s\n", r->code.name, r->message);
+        return;
+    }
+    const ruler_comparison *c = &r->score.c;
+    printf("%-15s %11llu %7.3f %10.6f %8.6f %9.3f %7.2f %6.2f %9.2f %8.3f  %s%s\n", r->code.name,
+           (unsigned long long)bytes_of(r), model_trial_bits(&r->trial), c->kl.mean, c->kl.error, c->perplexity,
+           c->same_top * 100, r->score.f.flips * 100, r->trial.encode_seconds, r->trial.decode_seconds,
+           r->code.recipe ? r->code.recipe : r->code.type, r->code.data || r->code.recipe ? "" : ", plain");
+}
+
+static void print_claims(const bench_models *b) {
+    char found[512];
+    double part;
+    for (unsigned i = 0; i < bench_n_orders; i++) {
+        verdict v = judge_order(b, &bench_orders[i], found, sizeof found);
+        if (v != UNTRIED) printf("%-8s %s: %s\n", verdicts[v], bench_orders[i].claim, found);
+    }
+    for (unsigned i = 0; i < bench_n_savings; i++) {
+        verdict v = judge_saving(b, &bench_savings[i], &part);
+        if (v != UNTRIED) printf("%-8s %s: %.4f\n", verdicts[v], bench_savings[i].claim, part);
+    }
+}
+
+int bench_model_report(const bench_models *b) {
+    if (b->common->json) return report_json(b);
+    uint64_t weights = 0, bytes = 0;
+    for (size_t i = 0; i < b->base->n_tensors; i++) {
+        weights += b->base->tensors[i].n_elements;
+        bytes += b->base->tensors[i].bytes;
+    }
+    printf("%s: %llu bytes of tensors, %.3f bits per weight; perplexity %.4f on %s\n", b->model_name,
+           (unsigned long long)bytes, bits(bytes, weights), b->perplexity, b->text_name);
+    printf("%zu chunks, %zu positions, %zu cloze items; matrices as %s, all of them coded, embedding and output too\n",
+           b->chunks, b->positions, b->items, b->halves ? "halves" : "floats");
+    printf("calibrated on %s, %llu tokens\n", b->calibration, (unsigned long long)b->calibration_tokens);
+    printf("%-15s %11s %7s %10s %8s %9s %7s %6s %9s %8s  %s\n", "", "bytes", "bits", "KL nats", "+-", "ppl", "top-1",
+           "flips", "encode s", "decode s", "code");
+    const char *group = "";
+    for (unsigned i = 0; i < b->n; i++) {
+        if (strcmp(group, b->results[i].code.group) != 0) printf("%s\n", group = b->results[i].code.group);
+        print_row(&b->results[i]);
+    }
+    print_claims(b);
+    return CLI_OK;
+}
+
+/* ---- the figure ---- */
+
+int bench_model_plot(const bench_models *b, const char *path, bool replace) {
+    measure_point points[BENCH_CODES_MOST];
+    measure_figure figure = {.y_label = "16 bits / bits per weight", .n_panels = 1};
+    size_t n = 0;
+    for (unsigned i = 0; i < b->n; i++) {
+        const bench_result *r = &b->results[i];
+        unsigned series = 0;
+        if (!r->done || !(r->score.c.kl.mean > 0)) continue;
+        while (series < figure.n_series && strcmp(figure.series[series], r->code.group) != 0) series++;
+        if (series == MEASURE_MAX_SERIES) series--;
+        if (series == figure.n_series) figure.series[figure.n_series++] = r->code.group;
+        points[n++] = (measure_point){1 / r->score.c.kl.mean, 16 / model_trial_bits(&r->trial), r->code.name, series};
+    }
+    char title[160], subtitle[256];
+    snprintf(title, sizeof title, "Size against divergence: %.80s", b->model_name);
+    snprintf(subtitle, sizeof subtitle, "KL from the base over %zu positions of %.60s; calibrated on %.60s; pith %s",
+             b->positions, b->text_name, b->calibration, pith_version());
+    figure.title = title;
+    figure.subtitle = subtitle;
+    figure.panels[0] = (measure_panel){"High and right is better", "1 / KL in nats (logarithmic)", points, n};
+    pith_buffer svg = {0};
+    lm_writer w;
+    if (measure_plot_svg(b->ctx, &figure, &svg) != PITH_OK) {
+        pith_buffer_free(b->ctx, &svg);
+        return lm_failed(b->ctx, NULL);
+    }
+    int result = lm_writer_open(&w, b->ctx, path, replace);
+    if (result == CLI_OK) {
+        pith_status status = lm_write_piece(&w, svg.data, svg.size);
+        if (status) lm_failed(b->ctx, NULL);
+        result = lm_writer_close(&w, status == PITH_OK, replace);
+    }
+    pith_buffer_free(b->ctx, &svg);
+    return result;
+}

@@ -1,0 +1,339 @@
+/* Cutting: a cut model says what the whole one says with the cut weights set to zero; plans that do not fit are
+ * refused; what is written opens. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "artefacts/model/cut.h"
+#include "lm/lm.h"
+#include "lm/tiny_model.h"
+
+enum { TOKENS = 12 };
+
+static pith_ctx *ctx;
+static uint32_t all[64]; /* 0, 1, 2, ... */
+
+typedef struct built {
+    pith_buffer bytes;
+    tensor_file *file;
+    cut_size size;
+} built;
+
+static pith_status append(void *opaque, const void *data, size_t size) {
+    return pith_buffer_append(ctx, opaque, data, size);
+}
+
+static void build(const tensor_file *from, const cut_plan *plan, built *out) {
+    model_cut *c;
+    *out = (built){0};
+    assert_int_equal(model_cut_new(ctx, from, plan, &c), PITH_OK);
+    out->size = model_cut_size(c);
+    assert_int_equal(model_cut_write(ctx, c, append, &out->bytes), PITH_OK);
+    model_cut_free(ctx, c);
+    assert_int_equal(tensor_file_open_memory(ctx, out->bytes.data, out->bytes.size, &out->file), PITH_OK);
+    uint64_t bytes = 0, parameters = 0;
+    for (size_t i = 0; i < out->file->n_tensors; i++) {
+        bytes += out->file->tensors[i].bytes;
+        parameters += out->file->tensors[i].n_elements;
+    }
+    assert_int_equal(bytes, out->size.tensor_bytes);
+    assert_int_equal(parameters, out->size.n_parameters);
+}
+
+static void drop(built *b) {
+    tensor_file_close(ctx, b->file);
+    pith_buffer_free(ctx, &b->bytes);
+}
+
+static void open_tiny(const char *architecture, uint32_t n_heads, uint32_t n_kv_heads, bool biases, tiny_file *t,
+                      tensor_file **f) {
+    tiny_variant v = {.architecture = architecture, .n_heads = n_heads, .n_kv_heads = n_kv_heads, .biases = biases,
+                      .rope_base = 10000.0f};
+    *t = (tiny_file){0};
+    assert_int_equal(tiny_build(ctx, t, &v, NULL), PITH_OK);
+    assert_int_equal(tensor_file_open_memory(ctx, t->out.data, t->out.size, f), PITH_OK);
+}
+
+/* Logits of the last token, [TINY_VOCAB]. */
+static void logits_of(const tensor_file *f, float *out) {
+    lm_model *m;
+    lm_session *s;
+    lm_token tokens[TOKENS];
+    lm_session_options options = {.n_ctx = 32, .n_threads = 1};
+    assert_int_equal(lm_open_file(ctx, f, &m), PITH_OK);
+    assert_int_equal(lm_session_new(ctx, m, &options, &s), PITH_OK);
+    for (uint32_t i = 0; i < TOKENS; i++)
+        tokens[i] = (lm_token){.id = (i * 7 + 3) % TINY_VOCAB, .want_logits = i + 1 == TOKENS};
+    assert_int_equal(lm_eval(s, tokens, TOKENS), PITH_OK);
+    memcpy(out, lm_logits(s, 0), TINY_VOCAB * sizeof *out);
+    lm_session_free(s);
+    lm_close(ctx, m);
+}
+
+static double largest_difference(const tensor_file *a, const tensor_file *b) {
+    float x[TINY_VOCAB], y[TINY_VOCAB];
+    double most = 0;
+    logits_of(a, x);
+    logits_of(b, y);
+    for (unsigned i = 0; i < TINY_VOCAB; i++) most = fmax(most, fabs((double)x[i] - y[i]));
+    return most;
+}
+
+/* What a cut leaves out, set to zero in place: columns of matrices that end in `name`. */
+typedef struct eraser {
+    const char *name;
+    cut_list stay[TINY_LAYERS]; /* columns */
+} eraser;
+
+static int layer_if(const eraser *e, const tensor_view *t) {
+    char name[64];
+    for (int l = 0; l < TINY_LAYERS; l++) {
+        snprintf(name, sizeof name, "blk.%d.%s", l, e->name);
+        if (t->name.size == strlen(name) && !memcmp(t->name.data, name, t->name.size)) return l;
+    }
+    return -1;
+}
+
+static bool erases(void *opaque, const tensor_view *from) { return layer_if(opaque, from) >= 0; }
+
+static pith_status erase(void *opaque, const tensor_view *from, cut_list cols, cut_list rows, size_t n_cols,
+                         size_t n_rows, float *values) {
+    const eraser *e = opaque;
+    int l = layer_if(e, from);
+    (void)cols;
+    (void)rows;
+    for (size_t j = 0; j < n_cols; j++) {
+        bool stays = false;
+        for (uint32_t i = 0; i < e->stay[l].n; i++) stays = stays || e->stay[l].at[i] == j;
+        for (size_t i = 0; i < n_rows && !stays; i++) values[i * n_cols + j] = 0;
+    }
+    return PITH_OK;
+}
+
+static void test_all_stays(void **state) {
+    (void)state;
+    static const char *const names[] = {"llama", "qwen2", "gpt2"};
+    for (unsigned i = 0; i < 3; i++) {
+        tiny_file t;
+        tensor_file *f;
+        built b;
+        open_tiny(names[i], 4, i < 2 ? 2 : 4, true, &t, &f);
+        build(f, &(cut_plan){0}, &b);
+        assert_int_equal(b.bytes.size, t.out.size);
+        assert_memory_equal(b.bytes.data, t.out.data, t.out.size);
+        drop(&b);
+        tensor_file_close(ctx, f);
+        pith_buffer_free(ctx, &t.out);
+    }
+}
+
+static void test_neurons(void **state) {
+    (void)state;
+    static const char *const names[] = {"llama", "qwen2", "gpt2"};
+    const uint32_t first[] = {1, 5, 6, 30, 47}, second[] = {0, 2, 9, 10, 33};
+    const cut_list lists[] = {{first, 5}, {second, 5}};
+    for (unsigned i = 0; i < 3; i++) {
+        tiny_file t;
+        tensor_file *f;
+        built cut, zeroed;
+        uint64_t n_ff;
+        char key[64];
+        open_tiny(names[i], 4, i < 2 ? 2 : 4, true, &t, &f);
+        build(f, &(cut_plan){.neurons = lists}, &cut);
+        eraser e = {.name = "ffn_down.weight", .stay = {lists[0], lists[1]}};
+        build(f, &(cut_plan){.edits = erases, .edit = erase, .opaque = &e}, &zeroed);
+        assert_true(largest_difference(cut.file, zeroed.file) < 1e-4);
+        assert_true(largest_difference(cut.file, f) > 1e-2);
+        snprintf(key, sizeof key, "%s.feed_forward_length", names[i]);
+        assert_true(meta_u64(cut.file, key, &n_ff) && n_ff == 5);
+        assert_int_equal(cut.size.shape.n_ff, 5);
+        drop(&cut);
+        drop(&zeroed);
+        tensor_file_close(ctx, f);
+        pith_buffer_free(ctx, &t.out);
+    }
+}
+
+/* Two of each key head's query heads; then a key head with all of its own. */
+static void test_heads(void **state) {
+    (void)state;
+    const uint32_t even[] = {0, 3, 5, 6}, other[] = {1, 2, 4, 7}, group[] = {4, 5, 6, 7};
+    const struct {
+        cut_list lists[2];
+        uint32_t n_kv_heads;
+    } cases[] = {{{{even, 4}, {other, 4}}, 2}, {{{group, 4}, {all, 4}}, 1}};
+    for (unsigned variant = 0; variant < 4; variant++) {
+        const cut_list *lists = cases[variant / 2].lists;
+        tiny_file t;
+        tensor_file *f;
+        built cut, zeroed;
+        uint32_t columns[2][16];
+        uint64_t n;
+        open_tiny(variant % 2 ? "qwen2" : "llama", 8, 2, true, &t, &f);
+        eraser e = {.name = "attn_output.weight"};
+        for (unsigned l = 0; l < 2; l++) {
+            for (unsigned i = 0; i < 16; i++) columns[l][i] = lists[l].at[i / 4] * 4 + i % 4;
+            e.stay[l] = (cut_list){columns[l], 16};
+        }
+        build(f, &(cut_plan){.heads = lists}, &cut);
+        build(f, &(cut_plan){.edits = erases, .edit = erase, .opaque = &e}, &zeroed);
+        assert_true(largest_difference(cut.file, zeroed.file) < 1e-4);
+        assert_true(largest_difference(cut.file, f) > 1e-2);
+        assert_true(meta_u64(cut.file, variant % 2 ? "qwen2.attention.head_count" : "llama.attention.head_count", &n));
+        assert_int_equal(n, 4);
+        assert_true(
+            meta_u64(cut.file, variant % 2 ? "qwen2.attention.head_count_kv" : "llama.attention.head_count_kv", &n));
+        assert_int_equal(n, cases[variant / 2].n_kv_heads);
+        assert_true(meta_u64(cut.file, variant % 2 ? "qwen2.attention.key_length" : "llama.attention.key_length", &n));
+        assert_int_equal(n, 4);
+        drop(&cut);
+        drop(&zeroed);
+        tensor_file_close(ctx, f);
+        pith_buffer_free(ctx, &t.out);
+    }
+}
+
+static void test_layers_and_channels(void **state) {
+    (void)state;
+    const uint32_t last[] = {1};
+    tiny_file t;
+    tensor_file *f;
+    built cut, one, two;
+    open_tiny("llama", 4, 2, false, &t, &f);
+    build(f, &(cut_plan){.layers = {last, 1}}, &cut);
+    assert_int_equal(cut.size.shape.n_layers, 1);
+    const tensor_view *was = tensor_find(f, "blk.1.ffn_up.weight"), *is = tensor_find(cut.file, "blk.0.ffn_up.weight");
+    assert_true(was && is && was->bytes == is->bytes);
+    assert_memory_equal(was->data, is->data, was->bytes);
+    assert_null(tensor_find(cut.file, "blk.1.ffn_up.weight"));
+    /* a layer whose two outputs are nothing is no layer */
+    eraser attention = {.name = "attn_output.weight", .stay = {{NULL, 0}, {all, 32}}};
+    build(f, &(cut_plan){.edits = erases, .edit = erase, .opaque = &attention}, &one);
+    eraser ffn = {.name = "ffn_down.weight", .stay = {{NULL, 0}, {all, 48}}};
+    build(one.file, &(cut_plan){.edits = erases, .edit = erase, .opaque = &ffn}, &two);
+    assert_true(largest_difference(cut.file, two.file) < 1e-6);
+    drop(&one);
+    drop(&two);
+    drop(&cut);
+    /* every axis at once */
+    const cut_list neurons[] = {{all, 40}, {all, 40}}, heads[] = {{all, 2}, {all, 2}};
+    float logits[TINY_VOCAB];
+    build(f, &(cut_plan){.layers = {last, 1}, .channels = {all, 24}, .neurons = neurons, .heads = heads}, &cut);
+    const cut_shape expected = {1, 24, 40, 2, 1, 8};
+    assert_memory_equal(&cut.size.shape, &expected, sizeof expected);
+    logits_of(cut.file, logits);
+    for (unsigned i = 0; i < TINY_VOCAB; i++) assert_true(isfinite(logits[i]));
+    drop(&cut);
+    tensor_file_close(ctx, f);
+    pith_buffer_free(ctx, &t.out);
+}
+
+static void refuse(const tensor_file *f, cut_plan plan, pith_status status, const char *says) {
+    model_cut *c = NULL;
+    pith_begin(ctx);
+    assert_int_equal(model_cut_new(ctx, f, &plan, &c), status);
+    assert_null(c);
+    assert_non_null(strstr(pith_error(ctx), says));
+}
+
+static void test_refused(void **state) {
+    (void)state;
+    const uint32_t unsorted[] = {3, 2}, past[] = {47, 48}, uneven[] = {0, 1, 4};
+    const cut_list two_lengths[] = {{all, 40}, {all, 41}}, backwards[] = {{unsorted, 2}, {all, 2}};
+    const cut_list outside[] = {{past, 2}, {all, 2}}, lopsided[] = {{uneven, 3}, {uneven, 3}};
+    const cut_list none[] = {{all, 0}, {all, 0}};
+    tiny_file t;
+    tensor_file *f;
+    open_tiny("llama", 8, 2, false, &t, &f);
+    refuse(f, (cut_plan){.neurons = two_lengths}, PITH_E_ARGUMENT, "layer 1 keeps 41 neurons");
+    refuse(f, (cut_plan){.neurons = backwards}, PITH_E_ARGUMENT, "neurons 2 is out of range or out of order");
+    refuse(f, (cut_plan){.neurons = outside}, PITH_E_ARGUMENT, "neurons 48");
+    refuse(f, (cut_plan){.neurons = none}, PITH_E_ARGUMENT, "0 of 48 neurons");
+    refuse(f, (cut_plan){.heads = lopsided}, PITH_E_ARGUMENT, "different numbers of query heads");
+    refuse(f, (cut_plan){.layers = {past, 1}}, PITH_E_ARGUMENT, "layers 47");
+    refuse(f, (cut_plan){.channels = {all, 33}}, PITH_E_ARGUMENT, "33 of 32 channels");
+    tensor_file_close(ctx, f);
+    pith_buffer_free(ctx, &t.out);
+    open_tiny("gpt2", 4, 4, true, &t, &f);
+    refuse(f, (cut_plan){.channels = {all, 16}}, PITH_E_UNSUPPORTED, "gpt2");
+    tensor_file_close(ctx, f);
+    pith_buffer_free(ctx, &t.out);
+    open_tiny("mamba", 0, 0, true, &t, &f);
+    refuse(f, (cut_plan){0}, PITH_E_UNSUPPORTED, "only llama");
+    tensor_file_close(ctx, f);
+    pith_buffer_free(ctx, &t.out);
+}
+
+/* Sizes in the metadata that the tensors do not have. */
+static pith_status lie(tiny_file *t, const tiny_variant *v) {
+    return tiny_key(t, v->architecture, "feed_forward_length", 64);
+}
+static void test_lying_sizes(void **state) {
+    (void)state;
+    tiny_variant v = {.architecture = "llama", .n_heads = 4, .n_kv_heads = 2};
+    tiny_file t = {0};
+    tensor_file *f;
+    assert_int_equal(tiny_build(ctx, &t, &v, lie), PITH_OK);
+    assert_int_equal(tensor_file_open_memory(ctx, t.out.data, t.out.size, &f), PITH_OK);
+    refuse(f, (cut_plan){0}, PITH_E_FORMAT, "which the metadata do not say");
+    tensor_file_close(ctx, f);
+    pith_buffer_free(ctx, &t.out);
+}
+
+static pith_status full(void *opaque, const void *data, size_t size) {
+    size_t *left = opaque;
+    (void)data;
+    if (size > *left) return pith_fail(ctx, PITH_E_IO, "full");
+    *left -= size;
+    return PITH_OK;
+}
+
+/* A disk that fills up at any moment. */
+static void test_full_disk(void **state) {
+    (void)state;
+    const cut_list neurons[] = {{all, 7}, {all, 7}};
+    cut_plan plan = {.neurons = neurons};
+    tiny_file t;
+    tensor_file *f;
+    model_cut *c;
+    open_tiny("llama", 4, 2, false, &t, &f);
+    assert_int_equal(model_cut_new(ctx, f, &plan, &c), PITH_OK);
+    size_t whole = SIZE_MAX;
+    assert_int_equal(model_cut_write(ctx, c, full, &whole), PITH_OK);
+    whole = SIZE_MAX - whole;
+    assert_true(whole > model_cut_size(c).tensor_bytes);
+    for (size_t room = 0; room < whole; room += 997) {
+        size_t left = room;
+        pith_begin(ctx);
+        assert_int_equal(model_cut_write(ctx, c, full, &left), PITH_E_IO);
+    }
+    model_cut_free(ctx, c);
+    tensor_file_close(ctx, f);
+    pith_buffer_free(ctx, &t.out);
+}
+
+static int open_session(void **state) {
+    (void)state;
+    for (uint32_t i = 0; i < 64; i++) all[i] = i;
+    ctx = pith_ctx_new(NULL);
+    return ctx == NULL;
+}
+
+static int close_session(void **state) {
+    (void)state;
+    pith_ctx_free(ctx);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_stays),           cmocka_unit_test(test_neurons), cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_layers_and_channels), cmocka_unit_test(test_refused), cmocka_unit_test(test_lying_sizes),
+        cmocka_unit_test(test_full_disk),
+    };
+    return cmocka_run_group_tests(tests, open_session, close_session);
+}
