@@ -3,12 +3,14 @@
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
 
+#include "artefacts/model/allocate.h"
 #include "artefacts/model/archive.h"
 #include "artefacts/model/stats.h"
 #include "artefacts/model/overlay.h"
 #include "artefacts/model/evaluate.h"
 #include "artefacts/model/prune_speed.h"
 #include "artefacts/model/store.h"
+#include "artefacts/model/delta.h"
 
 /* The artefact's published systems for the registry (methods.c); ends with a NULL name. Its stages are those of
  * kernels/represent. */

@@ -9,12 +9,7 @@
 typedef struct adding {
     model_store *s;
     pith_ctx *ctx;
-    const uint8_t *data;
-    size_t size;
-    const tensor_view **views;
-    size_t n_views;
-    uint8_t *rest;
-    size_t rest_n;
+    model_layout layout;
     store_piece *pieces; /* of the rest first, then of the tensors in the order of the file */
     size_t n_pieces;
     uint8_t hash[16]; /* of the file */
@@ -25,43 +20,9 @@ typedef struct adding {
 
 /* ---- what there is ---- */
 
-static int by_place(const void *a, const void *b) {
-    const tensor_view *x = *(const tensor_view *const *)a, *y = *(const tensor_view *const *)b;
-    return x->data < y->data ? -1 : x->data > y->data;
-}
-
-static bool lies_at(const adding *a, const tensor_view *v, const uint8_t *at) {
-    const uint8_t *end = a->data + a->size;
-    return v->bytes > 0 && v->data >= at && v->data <= end && v->bytes <= (uint64_t)(end - v->data);
-}
-
-/* Tensors with bytes of their own, in the order of these. */
-static pith_status list_views(adding *a, const tensor_file *f) {
-    a->views = pith_alloc(a->ctx, (f->n_tensors + 1) * sizeof *a->views);
-    if (!a->views) return pith_alloc_status(a->ctx);
-    for (size_t i = 0; i < f->n_tensors; i++) a->views[i] = &f->tensors[i];
-    qsort(a->views, f->n_tensors, sizeof *a->views, by_place);
-    const uint8_t *at = a->data;
-    uint64_t tensors_n = 0;
-    for (size_t i = 0; i < f->n_tensors; i++) {
-        const tensor_view *v = a->views[i];
-        if (!lies_at(a, v, at)) continue;
-        a->views[a->n_views++] = v;
-        a->n_pieces += (size_t)((v->bytes - 1) / archive_piece_bytes(v->type) + 1);
-        tensors_n += v->bytes;
-        at = v->data + v->bytes;
-    }
-    a->report->tensors = a->n_views;
-    a->rest_n = a->size - (size_t)tensors_n;
-    if (a->rest_n) a->n_pieces += (a->rest_n - 1) / ARCHIVE_PIECE_BYTES + 1;
-    a->rest = pith_alloc(a->ctx, a->rest_n + 1);
-    a->pieces = pith_zalloc(a->ctx, (a->n_pieces + 1) * sizeof *a->pieces);
-    return a->rest && a->pieces ? PITH_OK : pith_alloc_status(a->ctx);
-}
-
 static void cut_rest(adding *a, store_piece **p) {
-    for (size_t at = 0; at < a->rest_n; at += ARCHIVE_PIECE_BYTES)
-        *(*p)++ = (store_piece){.data = a->rest + at, .n = PITH_MIN(a->rest_n - at, ARCHIVE_PIECE_BYTES),
+    for (size_t at = 0; at < a->layout.rest_n; at += ARCHIVE_PIECE_BYTES)
+        *(*p)++ = (store_piece){.data = a->layout.rest + at, .n = PITH_MIN(a->layout.rest_n - at, ARCHIVE_PIECE_BYTES),
                                 .shape = STORE_REST_SHAPE};
 }
 
@@ -72,22 +33,16 @@ static void cut_tensor(const tensor_view *v, uint64_t gap, store_piece **p) {
                                 .number = number, .gap = number ? 0 : gap, .shape = store_shape(v, number)};
 }
 
-static pith_status cut(adding *a, const tensor_file *f) {
-    pith_status status = list_views(a, f);
-    if (status) return status;
-    store_piece *p = a->pieces;
+static pith_status cut(adding *a) {
+    const model_layout *l = &a->layout;
+    a->report->tensors = l->n_views;
+    a->n_pieces = (l->rest_n + ARCHIVE_PIECE_BYTES - 1) / ARCHIVE_PIECE_BYTES;
+    for (size_t i = 0; i < l->n_views; i++)
+        a->n_pieces += (size_t)((l->views[i]->bytes - 1) / archive_piece_bytes(l->views[i]->type) + 1);
+    store_piece *p = a->pieces = pith_zalloc(a->ctx, (a->n_pieces + 1) * sizeof *a->pieces);
+    if (!p) return pith_alloc_status(a->ctx);
     cut_rest(a, &p);
-    const uint8_t *at = a->data;
-    size_t rest_n = 0;
-    for (size_t i = 0; i < a->n_views; i++) {
-        const tensor_view *v = a->views[i];
-        size_t gap = (size_t)(v->data - at);
-        if (gap) memcpy(a->rest + rest_n, at, gap);
-        rest_n += gap;
-        cut_tensor(v, gap, &p);
-        at = v->data + v->bytes;
-    }
-    if (a->rest_n > rest_n) memcpy(a->rest + rest_n, at, a->rest_n - rest_n);
+    for (size_t i = 0; i < l->n_views; i++) cut_tensor(l->views[i], model_layout_gap(l, i), &p);
     return PITH_OK;
 }
 
@@ -197,7 +152,7 @@ static pith_status code_all(adding *a) {
         pith_status status = there ? PITH_OK : find_object(a, p, 0);
         there = there || p->object.id;
         if (!status && !there) status = code_new(a, p);
-        if (!status) status = pith_tick(a->ctx, done += p->n, a->size);
+        if (!status) status = pith_tick(a->ctx, done += p->n, a->layout.size);
         if (status)
             return p->tensor ? store_say_where(a->ctx, p->tensor->name.data, p->tensor->name.size, status) : status;
         count(a->report, p, !there);
@@ -247,7 +202,7 @@ static pith_status insert_part(adding *a, int64_t file, size_t place, const stor
 
 static pith_status insert_file(adding *a, const char *name, int64_t *file) {
     static const char sql[] = "INSERT INTO file(bytes, tensors, base, name, hash) VALUES(?1, ?2, nullif(?3, 0), ?4, ?5)";
-    int64_t values[] = {(int64_t)a->size, (int64_t)a->n_views, a->family.file};
+    int64_t values[] = {(int64_t)a->layout.size, (int64_t)a->layout.n_views, a->family.file};
     sqlite3_stmt *st;
     bool row;
     pith_status status = store_prepare(a->s, &st, sql, PITH_COUNT(values), values);
@@ -306,10 +261,10 @@ static bool name_is_good(const char *name) {
     return true;
 }
 
-static pith_status add(adding *a, const char *name, const tensor_file *f, const model_store_add_options *options) {
+static pith_status add(adding *a, const char *name, const model_store_add_options *options) {
     int64_t seen = 0;
-    pith_status status = cut(a, f);
-    tensor_bytes_hash(a->data, a->size, a->hash);
+    pith_status status = cut(a);
+    tensor_bytes_hash(a->layout.data, a->layout.size, a->hash);
     if (!status) status = pith_parallel(a->ctx, a->n_pieces, measure, a);
     if (!status) status = last_object(a->s, &seen);
     if (!status) status = store_choose_base(a->s, a->pieces, a->n_pieces, options, &a->family, a->report);
@@ -322,8 +277,6 @@ static pith_status add(adding *a, const char *name, const tensor_file *f, const 
         if (a->pieces[i].temp[0]) unlinkat(a->s->objects, a->pieces[i].temp, 0);
     pith_free(a->ctx, a->known);
     pith_free(a->ctx, a->base);
-    pith_free(a->ctx, a->views);
-    pith_free(a->ctx, a->rest);
     pith_free(a->ctx, a->pieces);
     store_family_free(a->ctx, &a->family);
     return status;
@@ -334,7 +287,8 @@ pith_status model_store_add(pith_ctx *ctx, model_store *s, const char *name, con
     static const model_store_add_options none = {0};
     model_store_added ignored;
     adding a = {.s = s, .ctx = ctx, .report = report ? report : &ignored};
-    tensor_file *f = NULL;
+    const uint8_t *data;
+    size_t size;
     pith_begin(ctx);
     *a.report = (model_store_added){0};
     if (!name_is_good(name))
@@ -342,13 +296,13 @@ pith_status model_store_add(pith_ctx *ctx, model_store *s, const char *name, con
                          MODEL_STORE_NAME_MAX);
     pith_status status = is_free(s, name);
     if (status) return status;
-    status = archive_map(ctx, path, &a.data, &a.size);
+    status = archive_map(ctx, path, &data, &size);
     if (status) return store_say_where(ctx, path, strlen(path), status);
-    status = tensor_file_open_memory(ctx, a.data, a.size, &f);
+    status = model_layout_open(ctx, data, size, &a.layout);
     if (status) store_say_where(ctx, path, strlen(path), status);
-    a.report->bytes = a.size;
-    if (!status) status = add(&a, name, f, options ? options : &none);
-    if (f) tensor_file_close(ctx, f);
-    munmap((void *)a.data, a.size);
+    a.report->bytes = size;
+    if (!status) status = add(&a, name, options ? options : &none);
+    model_layout_free(ctx, &a.layout);
+    munmap((void *)data, size);
     return status;
 }

@@ -103,12 +103,12 @@ pith_status store_object_next(model_store *s, sqlite3_stmt *st, store_object *o,
     bool good = store_column(st, 0, INT64_MAX, &id) && sqlite3_column_bytes(st, 1) == (int)sizeof o->hash &&
                 store_column(st, 2, UINT32_MAX, &type) && tensor_type_of((uint32_t)type) &&
                 store_column(st, 3, ARCHIVE_PIECE_BYTES, &o->raw) && store_column(st, 4, o->raw, &o->coded) &&
-                store_column(st, 5, STORE_CODINGS - 1, &coding) && o->raw > 0;
+                store_column(st, 5, DIFFERENCE_CODINGS - 1, &coding) && o->raw > 0;
     if (good && sqlite3_column_type(st, 6) == SQLITE_NULL)
         base = 0;
     else if (good)
         good = store_column(st, 6, INT64_MAX, &base) && base != id;
-    if (good) good = (base != 0) == (coding >= STORE_DELTA);
+    if (good) good = (base != 0) == difference_has_base((unsigned)coding);
     if (!good) return pith_fail(s->ctx, PITH_E_FORMAT, "%s/store.db: an object that makes no sense", s->path);
     o->id = (int64_t)id;
     memcpy(o->hash, sqlite3_column_blob(st, 1), sizeof o->hash);

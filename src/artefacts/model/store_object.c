@@ -73,10 +73,6 @@ static pith_status read_code(model_store *s, const store_object *o, uint8_t **co
     return status;
 }
 
-static void exclusive(uint8_t *dst, const uint8_t *with, size_t n) {
-    for (size_t i = 0; i < n; i++) dst[i] ^= with[i];
-}
-
 static pith_status load_base(model_store *s, const store_object *o, uint8_t **data) {
     store_object base;
     pith_status status = store_object_get(s, o->base, &base);
@@ -86,29 +82,12 @@ static pith_status load_base(model_store *s, const store_object *o, uint8_t **da
     return status ? status : store_object_load(s, &base, *data);
 }
 
-static pith_status decode(model_store *s, const store_object *o, const uint8_t *code, const uint8_t *base,
-                          uint8_t *dst) {
-    size_t raw = (size_t)o->raw, n = (size_t)o->coded;
-    if (o->coding < ARCHIVE_CODINGS)
-        return archive_piece_decode(s->ctx, o->type, (archive_coding)o->coding, code, n, dst, raw);
-    if (o->coding == STORE_DELTA) {
-        repr_reader in = {code, code + n};
-        pith_status status = repr_delta_decode(s->ctx, o->type, &in, base, dst, raw);
-        if (!status && in.p != in.end) status = pith_fail(s->ctx, PITH_E_FORMAT, "bytes after the end of a difference");
-        return status;
-    }
-    if (n == 0 || code[0] >= ARCHIVE_CODINGS) return pith_fail(s->ctx, PITH_E_FORMAT, "a difference of unknown coding");
-    pith_status status =
-        archive_piece_decode(s->ctx, o->type, (archive_coding)code[0], code + 1, n - 1, dst, raw);
-    if (!status) exclusive(dst, base, raw);
-    return status;
-}
-
 pith_status store_object_load(model_store *s, const store_object *o, uint8_t *dst) {
     uint8_t *code = NULL, *base = NULL;
     pith_status status = read_code(s, o, &code);
     if (!status && o->base) status = load_base(s, o, &base);
-    if (!status) status = decode(s, o, code, base, dst);
+    if (!status)
+        status = difference_decode(s->ctx, o->type, o->coding, code, (size_t)o->coded, base, dst, (size_t)o->raw);
     pith_free(s->ctx, code);
     pith_free(s->ctx, base);
     return status;
@@ -116,46 +95,12 @@ pith_status store_object_load(model_store *s, const store_object *o, uint8_t *ds
 
 /* ---- writing ---- */
 
-/* What repr_delta_encode sees elements of. */
-static bool is_plain(uint32_t type) { return tensor_type_of(type)->block == 1; }
-
-static pith_status code_difference(model_store *s, store_object *o, const uint8_t *src, const uint8_t *base,
-                                   pith_buffer *out) {
-    if (is_plain(o->type)) {
-        o->coding = STORE_DELTA;
-        return repr_delta_encode(s->ctx, o->type, src, base, (size_t)o->raw, out);
-    }
-    o->coding = STORE_XOR;
-    archive_coding how;
-    uint8_t first = 0, *difference = pith_alloc(s->ctx, (size_t)o->raw);
-    if (!difference) return pith_alloc_status(s->ctx);
-    memcpy(difference, src, (size_t)o->raw);
-    exclusive(difference, base, (size_t)o->raw);
-    size_t at = out->size;
-    pith_status status = pith_buffer_append(s->ctx, out, &first, 1);
-    if (!status) status = archive_piece_encode(s->ctx, o->type, false, difference, (size_t)o->raw, &how, out);
-    if (!status) out->data[at] = (uint8_t)how;
-    pith_free(s->ctx, difference);
-    return status;
-}
-
 pith_status store_object_code(model_store *s, store_object *o, const uint8_t *src, bool rest, const uint8_t *base_data,
                               int64_t base, pith_buffer *out) {
-    archive_coding how;
-    pith_buffer difference = {0};
-    store_object delta = *o;
     size_t at = out->size;
-    pith_status status = archive_piece_encode(s->ctx, o->type, rest, src, (size_t)o->raw, &how, out);
-    o->coding = how;
-    o->base = 0;
-    if (!status && base_data) status = code_difference(s, &delta, src, base_data, &difference);
-    if (!status && base_data && difference.size < out->size - at) {
-        out->size = at;
-        status = pith_buffer_append(s->ctx, out, difference.data, difference.size);
-        o->coding = delta.coding;
-        o->base = base;
-    }
-    pith_buffer_free(s->ctx, &difference);
+    pith_status status =
+        difference_encode(s->ctx, o->type, rest, src, base_data, (size_t)o->raw, &o->coding, out);
+    o->base = difference_has_base(o->coding) ? base : 0;
     o->coded = out->size - at;
     return status;
 }

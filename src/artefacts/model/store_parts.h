@@ -5,7 +5,8 @@
 #include <sqlite3.h>
 #include <stdio.h>
 
-#include "artefacts/model/archive_parts.h"
+#include "artefacts/model/difference.h"
+#include "artefacts/model/layout.h"
 #include "artefacts/model/store.h"
 
 struct model_store {
@@ -15,19 +16,13 @@ struct model_store {
     char *path;
 };
 
-typedef enum store_coding { /* archive_coding, and */
-    STORE_DELTA = ARCHIVE_CODINGS, /* repr_delta_encode */
-    STORE_XOR,                     /* exclusive or with the base by a coding of archive_piece_encode, its first byte */
-    STORE_CODINGS
-} store_coding;
-
 typedef struct store_object {
     int64_t id;
     uint8_t hash[16];
     uint32_t type; /* TENSOR_U8 for the rest */
     uint64_t raw, coded;
-    unsigned coding;
-    int64_t base; /* 0: none */
+    unsigned coding; /* difference.h */
+    int64_t base;    /* 0: none */
 } store_object;
 
 /* ---- the index (store_db.c) ---- */

@@ -52,9 +52,12 @@ static const struct model_verb {
     {"decompress", model_decompress_main},
     {"explain-size", model_explain_size_main},
     {"prune", model_prune_main},
+    {"allocate", model_allocate_main},
     {"eval", model_eval_main},
     {"diff", model_diff_main},
     {"store", model_store_main},
+    {"delta", model_delta_main},
+    {"apply", model_apply_main},
     {NULL, NULL},
 };
 
