@@ -12,6 +12,8 @@ const arch_key arch_keys[] = {
     {"vocab_size", DIM_VOCAB, 1, 1 << 24, 0, ALL},
     {"context_length", DIM_CTX, 1, 1 << 24, ATTENTION, ALL},
     {"feed_forward_length", DIM_FF, 1, 1 << 20, ATTENTION | RWKV4, ATTENTION | RWKV4},
+    {"expert_count", DIM_EXPERTS, 0, 512, 0, ATTENTION},
+    {"expert_used_count", DIM_USED, 0, 512, 0, ATTENTION},
     {"attention.head_count", DIM_HEADS, 1, 1024, ATTENTION, ATTENTION},
     {"attention.head_count_kv", DIM_KV_HEADS, 1, 1024, 0, ATTENTION},
     {"attention.key_length", DIM_HEAD, 1, 1024, 0, ATTENTION},
@@ -34,6 +36,8 @@ const size_t arch_n_keys = PITH_COUNT(arch_keys);
     { role, TENSOR_LOOKUP, cols, rows, 0, 0, name }
 #define MATRIX(role, cols, rows, name)                                                                                 \
     { role, 0, cols, rows, 0, 0, name }
+#define STACK(role, cols, rows, name)                                                                                  \
+    { role, TENSOR_STACK, cols, rows, 0, 0, name }
 
 static const tensor_row plain_model[] = {
     LOOKUP(W_EMBD, DIM_EMBD, DIM_VOCAB, "token_embd.weight"),
@@ -79,6 +83,13 @@ static const tensor_row swiglu[] = {
     MATRIX(L_GATE, DIM_EMBD, DIM_FF, "ffn_gate.weight"),
     MATRIX(L_UP, DIM_EMBD, DIM_FF, "ffn_up.weight"),
     MATRIX(L_DOWN, DIM_FF, DIM_EMBD, "ffn_down.weight"),
+};
+static const tensor_row experts[] = {
+    VALUES(L_FFN_NORM, DIM_EMBD, "ffn_norm.weight"),
+    MATRIX(L_ROUTER, DIM_EMBD, DIM_EXPERTS, "ffn_gate_inp.weight"),
+    STACK(L_GATE, DIM_EMBD, DIM_FF, "ffn_gate_exps.weight"),
+    STACK(L_UP, DIM_EMBD, DIM_FF, "ffn_up_exps.weight"),
+    STACK(L_DOWN, DIM_FF, DIM_EMBD, "ffn_down_exps.weight"),
 };
 static const tensor_row gelu_ffn[] = {
     VALUES(L_FFN_NORM, DIM_EMBD, "ffn_norm.weight"),     VALUES(L_FFN_NORM_BIAS, DIM_EMBD, "ffn_norm.bias"),
@@ -127,6 +138,8 @@ static const tensor_row rwkv4_channel[] = {
 static const lm_arch archs[] = {
     {"llama", NORM_RMS, ROPE_PAIRS, MIX_ATTENTION, FFN_SWIGLU, RMS_KEY, LIST(plain_model), LIST(plain_attention),
      LIST(swiglu)},
+    {"llama", NORM_RMS, ROPE_PAIRS, MIX_ATTENTION, FFN_EXPERTS, RMS_KEY, LIST(plain_model), LIST(plain_attention),
+     LIST(experts)},
     {"qwen2", NORM_RMS, ROPE_HALVES, MIX_ATTENTION, FFN_SWIGLU, RMS_KEY, LIST(plain_model), LIST(plain_attention),
      LIST(swiglu)},
     {"gpt2", NORM_LAYER, ROPE_NONE, MIX_ATTENTION, FFN_GELU, LAYER_KEY, LIST(gpt2_model), LIST(joint_attention),
@@ -136,9 +149,16 @@ static const lm_arch archs[] = {
      LIST(rwkv4_channel)},
 };
 
+/* The dense one of several of a name is the first. */
 const lm_arch *arch_find(meta_string name) {
     for (size_t i = 0; i < PITH_COUNT(archs); i++)
         if (strlen(archs[i].name) == name.size && !memcmp(archs[i].name, name.data, name.size)) return &archs[i];
+    return NULL;
+}
+
+const lm_arch *arch_with_experts(const lm_arch *arch) {
+    for (size_t i = 0; i < PITH_COUNT(archs); i++)
+        if (strcmp(archs[i].name, arch->name) == 0 && archs[i].ffn == FFN_EXPERTS) return &archs[i];
     return NULL;
 }
 

@@ -9,7 +9,7 @@
 typedef enum norm_kind { NORM_RMS, NORM_LAYER } norm_kind;
 typedef enum rope_kind { ROPE_NONE, ROPE_PAIRS, ROPE_HALVES } rope_kind; /* x[2i] with x[2i+1]; x[i] with x[i + n/2] */
 typedef enum mixer_kind { MIX_ATTENTION, MIX_MAMBA, MIX_RWKV4 } mixer_kind;
-typedef enum ffn_kind { FFN_NONE, FFN_SWIGLU, FFN_GELU, FFN_RWKV4 } ffn_kind;
+typedef enum ffn_kind { FFN_NONE, FFN_SWIGLU, FFN_GELU, FFN_RWKV4, FFN_EXPERTS } ffn_kind;
 
 /* Sizes of a model, by name; hyper-parameters first, then what follows from them. */
 typedef enum dim_id {
@@ -18,7 +18,9 @@ typedef enum dim_id {
     DIM_EMBD,
     DIM_VOCAB,
     DIM_CTX,
-    DIM_FF,
+    DIM_FF, /* of one expert, where there are experts */
+    DIM_EXPERTS, /* 0: a dense model */
+    DIM_USED,    /* experts a token is sent to */
     DIM_HEADS,
     DIM_KV_HEADS,
     DIM_HEAD,
@@ -73,6 +75,7 @@ typedef enum layer_role {
     L_V_BIAS,
     L_O,
     L_O_BIAS,
+    L_ROUTER,
     L_GATE,
     L_UP,
     L_UP_BIAS,
@@ -107,7 +110,8 @@ typedef enum layer_role {
 enum {
     TENSOR_OPTIONAL = 1,
     TENSOR_VALUES = 2, /* kept as F32 values, not as a matrix */
-    TENSOR_LOOKUP = 4  /* single rows are read, nothing is multiplied */
+    TENSOR_LOOKUP = 4, /* single rows are read, nothing is multiplied */
+    TENSOR_STACK = 8   /* one such matrix for each expert, in a third dimension */
 };
 /* One tensor: [rows][cols] with cols contiguous. Where `whole` is set, it is the part that
  * starts at row (of values: at element) `from` of a tensor of `whole` such. */
@@ -134,6 +138,8 @@ typedef struct lm_arch {
 
 /* NULL when there is none of that name. */
 const lm_arch *arch_find(meta_string name);
+/* The same architecture with experts for a feed-forward block; NULL when there is none. */
+const lm_arch *arch_with_experts(const lm_arch *arch);
 /* "llama, qwen2, ..." for messages. */
 const char *arch_names(void);
 

@@ -16,12 +16,16 @@ static void gate(void *arg, size_t first, size_t n) {
     exact()->mul(j->gate + first, j->gate + first, j->up + first, n);
 }
 
+void gate_values(lm_session *s, float *values, const float *up, size_t n) {
+    in_pieces(s, n, 4, gate, &(gate_job){values, up});
+}
+
 static pith_status swiglu_run(lm_session *s, uint32_t layer) {
     const lm_weight *w = s->m->layers[layer].w;
     size_t n = s->n_rows, ff = s->m->dim[DIM_FF];
     float *g = s->room, *up = g + n * ff;
     products(s, s->h, s->m->dim[DIM_EMBD], n, (product[]){{&w[L_GATE], g}, {&w[L_UP], up}}, 2);
-    in_pieces(s, n * ff, 4, gate, &(gate_job){g, up});
+    gate_values(s, g, up, n * ff);
     products(s, g, ff, n, &(product){&w[L_DOWN], s->y}, 1);
     return PITH_OK;
 }

@@ -10,7 +10,8 @@ const block_ops *mixer_of(const lm_model *m) {
 
 const block_ops *ffn_of(const lm_model *m) {
     static const block_ops *const blocks[] = {
-        [FFN_NONE] = NULL, [FFN_SWIGLU] = &swiglu_block, [FFN_GELU] = &gelu_block, [FFN_RWKV4] = &rwkv4_channel_block};
+        [FFN_NONE] = NULL, [FFN_SWIGLU] = &swiglu_block, [FFN_GELU] = &gelu_block, [FFN_RWKV4] = &rwkv4_channel_block,
+        [FFN_EXPERTS] = &experts_block};
     return blocks[m->arch->ffn];
 }
 

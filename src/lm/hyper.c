@@ -29,6 +29,30 @@ static pith_status read_dims(pith_ctx *ctx, lm_model *m) {
     return PITH_OK;
 }
 
+/* One expert, or none, is a dense model, as llama.cpp has it. Keys that would change what experts do are refused. */
+static pith_status experts(pith_ctx *ctx, lm_model *m) {
+    static const char *const others[] = {"expert_shared_count", "expert_group_count"};
+    size_t *d = m->dim;
+    char key[96];
+    const lm_arch *arch = arch_with_experts(m->arch);
+    if (!arch)
+        return pith_fail(ctx, PITH_E_UNSUPPORTED, "key %s is %zu: experts of architecture %s are not supported",
+                         hyper_key(m, "expert_count", key), d[DIM_EXPERTS], m->arch->name);
+    m->arch = arch;
+    if (!d[DIM_USED] || d[DIM_USED] > d[DIM_EXPERTS])
+        return pith_fail(ctx, PITH_E_FORMAT, "key %s is %zu, which is not in 1..%zu",
+                         hyper_key(m, "expert_used_count", key), d[DIM_USED], d[DIM_EXPERTS]);
+    double scale = 0;
+    if (meta_f64(m->file, hyper_key(m, "expert_weights_scale", key), &scale) && scale != 0 && scale != 1)
+        return pith_fail(ctx, PITH_E_UNSUPPORTED, "key %s is %g: not supported", key, scale);
+    for (size_t i = 0; i < PITH_COUNT(others); i++) {
+        uint64_t n = 0;
+        if (meta_u64(m->file, hyper_key(m, others[i], key), &n) && n)
+            return pith_fail(ctx, PITH_E_UNSUPPORTED, "key %s is %llu: not supported", key, (unsigned long long)n);
+    }
+    return PITH_OK;
+}
+
 static pith_status attention_dims(pith_ctx *ctx, lm_model *m) {
     size_t *d = m->dim;
     const char *name = m->arch->name;
@@ -56,12 +80,7 @@ static pith_status attention_dims(pith_ctx *ctx, lm_model *m) {
     if (d[DIM_ROPE] > d[DIM_HEAD] || d[DIM_ROPE] % 2)
         return pith_fail(ctx, PITH_E_FORMAT, "key %s.rope.dimension_count is %zu, which is odd or more than %zu", name,
                          d[DIM_ROPE], d[DIM_HEAD]);
-    uint64_t experts = 0;
-    char key[96];
-    if (meta_u64(m->file, hyper_key(m, "expert_count", key), &experts) && experts)
-        return pith_fail(ctx, PITH_E_UNSUPPORTED, "key %s is %llu: mixtures of experts are not supported", key,
-                         (unsigned long long)experts);
-    return PITH_OK;
+    return d[DIM_EXPERTS] > 1 ? experts(ctx, m) : PITH_OK;
 }
 
 /* The vocabulary is as long as the table of embeddings; other places may only agree. */
@@ -110,6 +129,8 @@ pith_status hyper_read(pith_ctx *ctx, lm_model *m) {
                           .n_kv_heads = (uint32_t)d[DIM_KV_HEADS],
                           .head_dim = (uint32_t)d[DIM_HEAD],
                           .n_ff = (uint32_t)d[DIM_FF],
+                          .n_experts = m->arch->ffn == FFN_EXPERTS ? (uint32_t)d[DIM_EXPERTS] : 0,
+                          .n_used = m->arch->ffn == FFN_EXPERTS ? (uint32_t)d[DIM_USED] : 0,
                           .n_vocab = (uint32_t)d[DIM_VOCAB],
                           .n_ctx_train = (uint32_t)d[DIM_CTX],
                           .recurrent = m->arch->mixer != MIX_ATTENTION};

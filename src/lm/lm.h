@@ -14,6 +14,7 @@ typedef struct lm_session lm_session; /* sequences, caches and scratch: one thre
 typedef struct lm_shape {
     const char *architecture; /* "llama", "qwen2", "gpt2", "mamba", "rwkv4" */
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx_train;
+    uint32_t n_experts, n_used; /* feed-forward blocks of n_ff each, and how many a token is sent to; 0: dense */
     bool recurrent;           /* state of fixed size instead of a cache of keys and values */
     uint64_t n_parameters, weight_bytes;
 } lm_shape;
@@ -87,6 +88,12 @@ typedef struct lm_probe {
                       const float *weights);
     /* Input of a weight matrix, by its tensor's name: x[n][n_cols] (for calibration) */
     void (*input)(void *opaque, const char *tensor, size_t n, size_t n_cols, const float *x);
+    /* The same of expert number `expert` of a stack of matrices: the n tokens of the batch that are sent to it */
+    void (*expert_input)(void *opaque, const char *tensor, uint32_t expert, size_t n, size_t n_cols, const float *x);
+    /* Where tokens are sent: experts[n][n_used] with the highest weight first, weights[n][n_used], which may be
+     * changed: an expert of weight 0 is not computed */
+    void (*route)(void *opaque, uint32_t layer, uint32_t sequence, uint32_t first, size_t n, size_t n_used,
+                  const uint32_t *experts, float *weights);
 } lm_probe;
 void lm_set_probe(lm_session *s, const lm_probe *probe); /* NULL: none; the probe must live as long */
 

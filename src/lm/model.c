@@ -72,8 +72,9 @@ static pith_status take_matrix(loader *l, const tensor_view *t, const tensor_row
     if (!tensor_type_bytes(t->type, cols, &row_bytes))
         return pith_fail(l->ctx, PITH_E_FORMAT, "tensor %s: rows of %zu are no whole blocks of type %s", w->name, cols,
                          tensor_type_of(t->type)->name);
+    size_t copies = row->flags & TENSOR_STACK ? l->m->dim[DIM_EXPERTS] : 1;
     w->matrix = (lm_matrix){.type = t->type,
-                            .n_rows = l->m->dim[row->rows],
+                            .n_rows = l->m->dim[row->rows] * copies,
                             .n_cols = cols,
                             .row_bytes = (size_t)row_bytes,
                             .data = t->data + from * row_bytes};
@@ -88,8 +89,11 @@ static pith_status take_tensor(loader *l, const tensor_row *row, lm_weight *w) {
     uint64_t cols = dim[row->cols], rows = dim[row->rows];
     if (row->whole && row->rows == DIM_ONE) cols = dim[row->whole];
     if (row->whole && row->rows != DIM_ONE) rows = dim[row->whole];
-    bool deep = false;
-    for (uint32_t i = 2; i < TENSOR_MAX_DIMS; i++) deep |= t->ne[i] != 1;
+    bool stack = row->flags & TENSOR_STACK, deep = false;
+    if (stack && (t->ne[2] != dim[DIM_EXPERTS] || t->n_dims > 3))
+        return pith_fail(l->ctx, PITH_E_FORMAT, "tensor %s is of %llu experts, the hyper-parameters say %zu", w->name,
+                         (unsigned long long)t->ne[2], dim[DIM_EXPERTS]);
+    for (uint32_t i = stack ? 3 : 2; i < TENSOR_MAX_DIMS; i++) deep |= t->ne[i] != 1;
     if (t->ne[0] != cols || t->ne[1] != rows || deep)
         return pith_fail(l->ctx, PITH_E_FORMAT,
                          "tensor %s has shape [%llu, %llu%s], the hyper-parameters say [%llu, %llu]", w->name,

@@ -45,7 +45,7 @@ typedef struct block_ops {
     pith_status (*run)(lm_session *s, uint32_t layer);
 } block_ops;
 extern const block_ops attention_block, mamba_block, rwkv4_time_block;
-extern const block_ops swiglu_block, gelu_block, rwkv4_channel_block;
+extern const block_ops swiglu_block, gelu_block, rwkv4_channel_block, experts_block;
 /* NULL for FFN_NONE. A layer's state is the mixer's, then the ffn's. */
 const block_ops *mixer_of(const lm_model *m);
 const block_ops *ffn_of(const lm_model *m);
@@ -65,12 +65,16 @@ typedef struct product {
 } product;
 /* y[t] = w * x[t] of several matrices that read the same x[n][n_cols], rows `stride` floats apart. */
 void products(lm_session *s, const float *x, size_t stride, size_t n, const product *list, size_t count);
+/* The same without telling the probe. */
+void products_unseen(lm_session *s, const float *x, size_t stride, size_t n, const product *list, size_t count);
 /* Splits n items into pieces, fn(arg, first, count), over the team when they are many;
  * `cost` is about how many simple operations one item takes. */
 typedef void (*piece_fn)(void *arg, size_t first, size_t n);
 void in_pieces(lm_session *s, size_t n, size_t cost, piece_fn fn, void *arg);
 /* y[t] = norm of x[t]; bias may be absent, weight too (then 1). */
 void norm_rows(const lm_model *m, const lm_weight *weight, const lm_weight *bias, const float *x, float *y, size_t n);
+/* gate[i] = silu(gate[i]) * up[i], n of them. */
+void gate_values(lm_session *s, float *gate, const float *up, size_t n);
 /* y[t] += bias, when it is there. */
 void add_bias(const lm_weight *bias, float *y, size_t n, size_t width);
 

@@ -33,6 +33,11 @@ void products(lm_session *s, const float *x, size_t stride, size_t n, const prod
     if (s->probe && s->probe->input)
         for (size_t i = 0; i < count; i++)
             s->probe->input(s->probe->opaque, list[i].w->name, n, list[i].w->matrix.n_cols, x);
+    products_unseen(s, x, stride, n, list, count);
+}
+
+void products_unseen(lm_session *s, const float *x, size_t stride, size_t n, const product *list, size_t count) {
+    if (n == 0) return;
     for (size_t i = 0, end; i < count; i = end) {
         const lm_matrix *w = &list[i].w->matrix;
         size_t work = 0;

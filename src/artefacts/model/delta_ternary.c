@@ -5,6 +5,7 @@
  * is that of the magnitudes. */
 #include <math.h>
 
+#include "artefacts/artefacts.h"
 #include "artefacts/model/delta_parts.h"
 
 #define PIECE_ELEMENTS ((size_t)1 << 20)
@@ -13,7 +14,8 @@ enum { N_BINS = 1 << 16, MINUS = 2 };
 /* ---- the packer ---- */
 
 pith_status delta_packer_open(pith_ctx *ctx, const char *text, size_t n, delta_packer *p) {
-    *p = (delta_packer){0};
+    *p = (delta_packer){.job = {.ctx = ctx}};
+    artefacts_register();
     pith_status status = pith_recipe_parse(ctx, "model", text, n, &p->recipe);
     if (status) return status;
     const pith_recipe_rule *rule = &p->recipe->rules[0];

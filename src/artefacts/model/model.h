@@ -7,6 +7,7 @@
 #include "artefacts/model/archive.h"
 #include "artefacts/model/stats.h"
 #include "artefacts/model/overlay.h"
+#include "artefacts/model/budget.h"
 #include "artefacts/model/evaluate.h"
 #include "artefacts/model/prune_speed.h"
 #include "artefacts/model/store.h"

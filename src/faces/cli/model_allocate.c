@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "artefacts/artefacts.h"
 #include "artefacts/model/model.h"
 #include "faces/cli/cmd_lm.h"
 #include "faces/cli/model.h"
@@ -142,6 +143,7 @@ static int read_inputs(allocate_run *r) {
     if (!o->levels) return cli_error("model allocate: --levels: which codes are there to choose from?");
     if (!method_is(r, "mckp") && !method_is(r, "lagrange") && !method_is(r, "evolve") && !method_is(r, "error"))
         return cli_error("model allocate: no method '%s'; --help lists them", o->method);
+    artefacts_register();
     if (pith_recipe_parse(r->ctx, "model", o->levels, strlen(o->levels), &r->levels) != PITH_OK)
         return lm_failed(r->ctx, "--levels");
     if (lm_open_named(r->ctx, lm_model_path(o->common.names[0]), &r->model) != CLI_OK) return CLI_FAIL;

@@ -10,7 +10,7 @@
 #include "faces/cli/model.h"
 
 static const char eval_help[] =
-    "Usage: pith model eval BASE SMALLER [TEXT]                  another file of the same model\n"
+    "Usage: pith model eval BASE SMALLER [TEXT]                  another file, or archive, of the same model\n"
     "       pith model eval BASE --recipe=RECIPE [TEXT]          a recipe, in memory\n"
     "       pith model eval BASE --type=TYPE [TEXT]              GGUF blocks, in memory\n"
     "\n"
@@ -47,7 +47,9 @@ typedef struct eval {
     pith_ctx *ctx;
     const char *base_name, *other_name, *text_name;
     tensor_file *base, *other;
-    lm_model *base_model; /* owner of base when that is the built-in one */
+    model_archive *archive; /* SMALLER, when it is one */
+    uint64_t file_bytes;    /* of SMALLER */
+    lm_model *base_model;   /* owner of base when that is the built-in one */
     model_stats *stats;
     pith_recipe *recipe;
     const tensor_type_info *type;
@@ -72,10 +74,23 @@ static int open_base(eval *e) {
     return tensor_file_open(e->ctx, path, &e->base) == PITH_OK ? CLI_OK : lm_failed(e->ctx, path);
 }
 
+/* An archive of pith, or a plain file of weights. */
+static int open_other(eval *e) {
+    uint8_t first[ARCHIVE_MAGIC_BYTES];
+    FILE *f = fopen(e->other_name, "rb");
+    size_t n = f ? fread(first, 1, sizeof first, f) : 0;
+    bool archive = n == sizeof first && archive_magic(first, n);
+    if (f) fclose(f);
+    pith_status status = archive ? archive_open(e->ctx, e->other_name, 0, &e->archive)
+                                 : tensor_file_open(e->ctx, e->other_name, &e->other);
+    if (status) return lm_failed(e->ctx, e->other_name);
+    e->file_bytes = archive ? archive_bytes(e->archive) : e->other->file_bytes;
+    return CLI_OK;
+}
+
 static int open_all(eval *e) {
     int result = open_base(e);
-    if (result == CLI_OK && e->other_name && tensor_file_open(e->ctx, e->other_name, &e->other) != PITH_OK)
-        result = lm_failed(e->ctx, e->other_name);
+    if (result == CLI_OK && e->other_name) result = open_other(e);
     if (result == CLI_OK && e->o->stats && model_stats_open(e->ctx, e->o->stats, &e->stats) != PITH_OK)
         result = lm_failed(e->ctx, e->o->stats);
     if (result == CLI_OK) result = lm_text_or_default(e->ctx, e->text_name, &e->text);
@@ -89,6 +104,7 @@ static void close_all(eval *e) {
     pith_buffer_free(e->ctx, &e->text);
     model_stats_close(e->ctx, e->stats);
     if (e->other) tensor_file_close(e->ctx, e->other);
+    if (e->archive) archive_close(e->ctx, e->archive);
     if (e->base_model)
         lm_close(e->ctx, e->base_model);
     else if (e->base)
@@ -147,7 +163,39 @@ static void count_file(const tensor_file *f, model_trial *t) {
     }
 }
 
+/* The tensors of an archive; what its recipe coded counts as matrices. */
+static pith_status put_archive(eval *e, model_overlay *o) {
+    const archive_index *x = archive_about(e->archive);
+    model_trial *t = &e->trial;
+    pith_status status = PITH_OK;
+    double before = model_cpu_seconds();
+    for (size_t i = 0; i < e->base->n_tensors && !status; i++) {
+        const tensor_view *v = &e->base->tensors[i];
+        size_t k = archive_find(e->archive, v->name.data, v->name.size);
+        if (k == SIZE_MAX || memcmp(x->tensors[k].ne, v->ne, sizeof v->ne) != 0)
+            return pith_fail(e->ctx, PITH_E_ARGUMENT, "%.*s is not the same tensor in both", (int)v->name.size,
+                             v->name.data);
+        bool coded = x->tensors[k].mode == ARCHIVE_CODED;
+        uint64_t *bytes = coded ? &t->bytes : &t->other_bytes;
+        for (size_t p = 0; p < x->tensors[k].n_pieces; p++) *bytes += x->pieces[x->tensors[k].first_piece + p].coded_n;
+        *(coded ? &t->weights : &t->other_weights) += v->n_elements;
+        t->n_matrices += coded;
+        tensor_type type = model_overlay_file(o)->tensors[i].type;
+        if (type != TENSOR_F32 && type != TENSOR_F16) continue; /* no weights */
+        float *values = pith_alloc(e->ctx, (size_t)v->n_elements * sizeof *values);
+        if (!values) return pith_alloc_status(e->ctx);
+        status = archive_floats(e->ctx, e->archive, k, 0, values);
+        if (!status) status = model_overlay_put(e->ctx, o, i, 0, values, (size_t)v->n_elements);
+        pith_free(e->ctx, values);
+    }
+    t->decode_seconds = model_cpu_seconds() - before;
+    for (size_t k = 0; k < x->n_tensors && !status; k++)
+        if (x->tensors[k].mode == ARCHIVE_CODED) status = archive_parts(e->ctx, e->archive, k, &t->parts);
+    return status;
+}
+
 static pith_status put_code(eval *e, model_overlay *o) {
+    if (e->archive) return put_archive(e, o);
     if (e->other) {
         count_file(e->other, &e->trial);
         return put_file(e, o);
@@ -282,6 +330,7 @@ static int report(const eval *e) {
     printf("base     %s\n", lm_model_label(lm_model_path(e->base_name)));
     print_size("tensors", base.bytes + base.other_bytes, base.weights + base.other_weights);
     printf("smaller  %s\n", e->other_name ? e->other_name : e->o->type ? e->o->type : e->o->recipe);
+    if (e->file_bytes) print_size("file", e->file_bytes, t->weights + t->other_weights);
     print_size("tensors", t->bytes + t->other_bytes, t->weights + t->other_weights);
     char label[48];
     snprintf(label, sizeof label, "%zu matrices", t->n_matrices);
@@ -306,9 +355,10 @@ static int report(const eval *e) {
                "accuracy %.2f %%, base %.2f %%\n",
                e->score.f.flips * 100, e->score.f.n, e->score.f.all_flips * 100, e->score.f.accuracy * 100,
                e->score.f.accuracy_base * 100);
-    if (!e->other) printf("errors       weights %.3e, outputs %.3e of their squares\n", t->error, t->output_error);
+    if (!e->other_name) printf("errors       weights %.3e, outputs %.3e of their squares\n", t->error, t->output_error);
     printf("seconds      ");
-    if (!e->other) printf("encoding %.2f, decoding %.3f, ", t->encode_seconds, t->decode_seconds);
+    if (e->archive) printf("decoding %.3f, ", t->decode_seconds);
+    if (!e->other_name) printf("encoding %.2f, decoding %.3f, ", t->encode_seconds, t->decode_seconds);
     printf("scoring %.2f, in all %.2f of processor time; peak %.0f MiB\n", e->score.seconds, e->seconds, peak_mib());
     return CLI_OK;
 }
@@ -321,6 +371,7 @@ static int run(eval *e) {
     int result = read_code(e);
     if (result == CLI_OK) result = open_all(e);
     if (result == CLI_OK) {
+        if (e->archive && e->o->native) return close_all(e), cli_error("eval: --native is for plain files of weights");
         if (e->other && !e->o->native) e->missing = differs(e, name, sizeof name);
         bool native = e->o->native || e->missing;
         if ((native ? judge_natively(e) : judge(e)) != PITH_OK) result = lm_failed(e->ctx, NULL);

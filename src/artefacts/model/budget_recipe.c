@@ -1,0 +1,184 @@
+/* A choice as the text of a recipe. Names that differ in a number alone, as those of layers do, are written together:
+ * blk.*.attn_q.weight where all of them got one level, blk.1[0-3].attn_q.weight where some did. */
+#include "artefacts/model/archive_parts.h"
+#include "artefacts/model/budget.h"
+
+#include <stdio.h>
+
+typedef struct unit_name {
+    const char *name;
+    size_t size, number_at, number_n; /* the first number that stands between dots; number_n 0: none */
+    uint32_t level;
+    bool done;
+} unit_name;
+
+typedef struct recipe_text {
+    pith_ctx *ctx;
+    const model_variants *v;
+    unit_name *names; /* [n] */
+    uint32_t n;
+    pith_buffer *out;
+} recipe_text;
+
+static pith_status add(recipe_text *t, const char *text, size_t n) { return pith_buffer_append(t->ctx, t->out, text, n); }
+
+static void find_number(unit_name *u) {
+    for (size_t i = 1; i < u->size; i++) {
+        size_t n = 0;
+        while (i + n < u->size && u->name[i + n] >= '0' && u->name[i + n] <= '9') n++;
+        if (n && u->name[i - 1] == '.' && i + n < u->size && u->name[i + n] == '.') {
+            u->number_at = i;
+            u->number_n = n;
+            return;
+        }
+    }
+}
+
+/* Whether the two differ in the number at most. */
+static bool alike(const unit_name *a, const unit_name *b) {
+    if (!a->number_n || !b->number_n || a->number_at != b->number_at) return false;
+    size_t rest = a->number_at + a->number_n, rest_b = b->number_at + b->number_n;
+    return memcmp(a->name, b->name, a->number_at) == 0 && a->size - rest == b->size - rest_b &&
+           memcmp(a->name + rest, b->name + rest_b, a->size - rest) == 0;
+}
+
+/* Digits of a set, runs as 0-3: out[>= 20]. */
+static size_t digits_of(unsigned set, char *out) {
+    size_t n = 0;
+    for (unsigned d = 0; d < 10; d++) {
+        if (!(set >> d & 1)) continue;
+        unsigned last = d;
+        while (last < 9 && (set >> (last + 1) & 1)) last++;
+        out[n++] = (char)('0' + d);
+        if (last > d + 1) out[n++] = '-';
+        if (last > d) out[n++] = (char)('0' + last);
+        d = last;
+    }
+    return n;
+}
+
+static pith_status put_pattern(recipe_text *t, const unit_name *u, const char *number, size_t n, bool *first) {
+    pith_status status = *first ? PITH_OK : add(t, ",", 1);
+    *first = false;
+    if (!u->number_n) return status ? status : add(t, u->name, u->size);
+    size_t rest = u->number_at + u->number_n;
+    if (!status) status = add(t, u->name, u->number_at);
+    if (!status) status = add(t, number, n);
+    return status ? status : add(t, u->name + rest, u->size - rest);
+}
+
+/* All that are like names[i] and have its level. */
+static pith_status put_group(recipe_text *t, uint32_t i, bool *first) {
+    unit_name *u = &t->names[i];
+    bool all = true;
+    uint32_t members = 0;
+    for (uint32_t k = 0; k < t->n && u->number_n; k++) {
+        if (!alike(u, &t->names[k])) continue;
+        all = all && t->names[k].level == u->level;
+        members++;
+    }
+    u->done = true;
+    if (members < 2) return put_pattern(t, u, u->name + u->number_at, u->number_n, first);
+    if (all) {
+        for (uint32_t k = 0; k < t->n; k++) t->names[k].done = t->names[k].done || alike(u, &t->names[k]);
+        return put_pattern(t, u, "*", 1, first);
+    }
+    pith_status status = PITH_OK;
+    for (uint32_t k = i; k < t->n && !status; k++) { /* by what stands before the last digit */
+        const unit_name *a = &t->names[k];
+        if (k != i && (a->done || a->level != u->level || !alike(u, a))) continue;
+        unsigned set = 0, count = 0;
+        char number[40];
+        size_t prefix = a->number_n - 1;
+        if (prefix > 16) {
+            t->names[k].done = true;
+            status = put_pattern(t, a, a->name + a->number_at, a->number_n, first);
+            continue;
+        }
+        for (uint32_t m = k; m < t->n; m++) {
+            unit_name *b = &t->names[m];
+            if ((m != k && b->done) || b->level != u->level || !alike(a, b) || b->number_n != a->number_n ||
+                memcmp(a->name + a->number_at, b->name + b->number_at, prefix) != 0)
+                continue;
+            b->done = true;
+            set |= 1u << (b->name[b->number_at + prefix] - '0');
+            count++;
+        }
+        memcpy(number, a->name + a->number_at, prefix);
+        size_t n = prefix;
+        if (count > 1) number[n++] = '[';
+        n += digits_of(set, number + n);
+        if (count > 1) number[n++] = ']';
+        status = put_pattern(t, a, number, n, first);
+    }
+    return status;
+}
+
+/* Rules keep their order in the text, so that the first that names a tensor must be its own. */
+static pith_status check(recipe_text *t, size_t from) {
+    pith_recipe *recipe = NULL;
+    const tensor_file *f = model_variants_base(t->v);
+    pith_status status =
+        archive_recipe(t->ctx, (const char *)t->out->data + from, t->out->size - from, &recipe);
+    if (status) return status;
+    for (size_t i = 0, unit = 0; i < f->n_tensors && !status; i++) {
+        const tensor_view *v = &f->tensors[i];
+        unsigned rule = 0, want = 0;
+        while (rule < recipe->n_rules && !archive_matches(recipe->rules[rule].pattern, v->name.data, v->name.size)) rule++;
+        if (!model_overlay_takes(v)) continue;
+        if (unit < t->n && model_variants_unit(t->v, (uint32_t)unit)->tensor == i) {
+            bool seen[MODEL_MAX_LEVELS] = {false};
+            for (uint32_t k = 0; k < t->n; k++) seen[t->names[k].level] = true;
+            for (uint32_t l = 0; l < t->names[unit].level; l++) want += seen[l];
+            unit++;
+        } else {
+            want = recipe->n_rules;
+        }
+        if (rule != want)
+            status = pith_fail(t->ctx, PITH_E_UNSUPPORTED, "no patterns tell the tensor '%.*s' from others",
+                               (int)PITH_MIN(v->name.size, 80u), v->name.data);
+    }
+    pith_recipe_free(t->ctx, recipe);
+    return status;
+}
+
+/* What the grammar allows in a pattern and means itself. */
+static bool plain(const tensor_view *v) {
+    for (size_t i = 0; i < v->name.size; i++) {
+        char c = v->name.data[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!word && !strchr("_.:=/-", c)) return false;
+    }
+    return v->name.size > 0;
+}
+
+pith_status model_variants_recipe(pith_ctx *ctx, const model_variants *v, const uint32_t *rows, pith_buffer *out) {
+    recipe_text t = {.ctx = ctx, .v = v, .n = model_variants_units(v), .out = out};
+    size_t from = out->size;
+    t.names = pith_zalloc(ctx, t.n * sizeof *t.names);
+    if (!t.names) return pith_alloc_status(ctx);
+    pith_status status = PITH_OK;
+    for (uint32_t u = 0; u < t.n && !status; u++) {
+        const tensor_view *view = &model_variants_base(v)->tensors[model_variants_unit(v, u)->tensor];
+        t.names[u] = (unit_name){.name = view->name.data, .size = view->name.size,
+                                 .level = rows[u] - u * model_variants_levels(v)};
+        find_number(&t.names[u]);
+        if (!plain(view))
+            status = pith_fail(ctx, PITH_E_UNSUPPORTED, "a recipe cannot name the tensor '%.*s'",
+                               (int)PITH_MIN(view->name.size, 80u), view->name.data);
+    }
+    for (uint32_t level = 0; level < model_variants_levels(v) && !status; level++) {
+        bool first = true;
+        for (uint32_t u = 0; u < t.n && !status; u++) {
+            if (t.names[u].done || t.names[u].level != level) continue;
+            if (first && out->size > from) status = add(&t, " ; ", 3);
+            if (!status) status = put_group(&t, u, &first);
+        }
+        const char *text = model_variants_text(v, level);
+        if (!first && !status) status = add(&t, " -> ", 4);
+        if (!first && !status) status = add(&t, text, strlen(text));
+    }
+    if (!status) status = check(&t, from);
+    pith_free(ctx, t.names);
+    return status;
+}
