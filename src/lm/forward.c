@@ -64,15 +64,19 @@ static void gather(lm_session *s) {
         memcpy(s->h + i * width, s->x + s->logit_row[i] * width, width * sizeof *s->h);
 }
 
+static void show_hidden(const lm_session *s, uint32_t layer) {
+    for (size_t i = 0; s->probe && s->probe->hidden && i < s->n_spans; i++)
+        s->probe->hidden(s->probe->opaque, layer, s->spans[i].sequence, s->spans[i].first, s->spans[i].n,
+                         s->x + s->spans[i].row * s->m->dim[DIM_EMBD]);
+}
+
 pith_status forward(lm_session *s) {
     const lm_model *m = s->m;
     const block_ops *mixer = mixer_of(m), *ffn = ffn_of(m);
     size_t width = m->dim[DIM_EMBD];
     embed(s);
     for (uint32_t layer = 0; layer < m->dim[DIM_LAYERS]; layer++) {
-        for (size_t i = 0; s->probe && s->probe->hidden && i < s->n_spans; i++)
-            s->probe->hidden(s->probe->opaque, layer, s->spans[i].sequence, s->spans[i].first, s->spans[i].n,
-                             s->x + s->spans[i].row * width);
+        show_hidden(s, layer);
         pith_status status = add_block(s, layer, mixer, L_NORM);
         if (status) return status;
         if (!ffn) continue;
@@ -86,6 +90,7 @@ pith_status forward(lm_session *s) {
         status = add_block(s, layer, ffn, L_FFN_NORM);
         if (status) return status;
     }
+    show_hidden(s, (uint32_t)m->dim[DIM_LAYERS]);
     gather(s);
     norm_rows(m, &m->w[W_OUT_NORM], &m->w[W_OUT_NORM_BIAS], s->h, s->hidden, s->n_logits);
     products(s, s->hidden, width, s->n_logits, &(product){&m->w[W_OUTPUT], s->logits}, 1);

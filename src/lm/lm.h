@@ -77,7 +77,7 @@ typedef struct lm_probe {
     void *opaque;
     /* Any may be NULL. Called on the evaluating thread, layer by layer, for the tokens of one batch of one
      * sequence: positions [first, first + n). Arrays may be read during the call only. */
-    /* Input of the layer, [n][n_embd] */
+    /* Input of the layer, [n][n_embd]; of layer n_layers: what leaves the last one */
     void (*hidden)(void *opaque, uint32_t layer, uint32_t sequence, uint32_t first, size_t n, const float *h);
     /* [n][n_heads][head_dim] after RoPE */
     void (*queries)(void *opaque, uint32_t layer, uint32_t sequence, uint32_t first, size_t n, const float *q);

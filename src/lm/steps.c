@@ -31,8 +31,13 @@ static void product_part(void *arg, size_t part, unsigned member) {
 void products(lm_session *s, const float *x, size_t stride, size_t n, const product *list, size_t count) {
     if (n == 0) return;
     if (s->probe && s->probe->input)
-        for (size_t i = 0; i < count; i++)
-            s->probe->input(s->probe->opaque, list[i].w->name, n, list[i].w->matrix.n_cols, x);
+        for (size_t i = 0; i < count; i++) {
+            size_t n_cols = list[i].w->matrix.n_cols;
+            if (stride == n_cols) s->probe->input(s->probe->opaque, list[i].w->name, n, n_cols, x);
+            else /* rows that lie apart are shown one by one */
+                for (size_t k = 0; k < n; k++)
+                    s->probe->input(s->probe->opaque, list[i].w->name, 1, n_cols, x + k * stride);
+        }
     products_unseen(s, x, stride, n, list, count);
 }
 

@@ -260,14 +260,15 @@ static void see_input(void *opaque, const char *tensor, size_t n, size_t n_cols,
 static void test_probes(void **state) {
     (void)state;
     seen o = {0};
-    lm_probe probe = {&o, see_hidden, see_queries, see_keys, see_attention, see_input};
+    lm_probe probe = {.opaque = &o, .hidden = see_hidden, .queries = see_queries, .keys = see_keys,
+                      .attention = see_attention, .input = see_input};
     lm_session *s = session((lm_session_options){.n_sequences = 2, .max_logits = 1, .n_threads = 2});
     lm_set_probe(s, &probe);
     feed(s, 1, 0, 50);
     o.first = 50;
     feed(s, 1, 50, 30);
     assert_memory_equal(lm_logits(s, 0), expected, sizeof expected);
-    assert_int_equal(o.hidden, 6 * N_PROMPT);
+    assert_int_equal(o.hidden, 7 * N_PROMPT); /* what leaves the last layer too */
     assert_int_equal(o.queries, 6 * N_PROMPT);
     assert_int_equal(o.keys, 6 * N_PROMPT);
     assert_int_equal(o.rows, 6 * 8 * N_PROMPT);

@@ -14,10 +14,6 @@ typedef struct gathering {
     double **neurons_gram, **heads_gram; /* [n_layers] */
     select_influence *influence;         /* [n_layers] */
     float *last;                         /* [n_batch][n_embd] input of the layer before */
-    const float *out_norm;               /* weights of the last norm, to undo it */
-    float *norm_values;
-    uint32_t last_layer;
-    size_t n_rows; /* of `last` */
     pith_status status;
 } gathering;
 
@@ -50,14 +46,6 @@ static void on_hidden(void *opaque, uint32_t layer, uint32_t sequence, uint32_t 
     (void)first;
     if (layer) select_influence_add(&g->influence[layer - 1], g->last, h, n, g->s->shape.n_embd);
     memcpy(g->last, h, n * g->s->shape.n_embd * sizeof *h);
-    g->n_rows = n;
-}
-
-/* The last layer's output is known behind the last norm only: x / rms(x) * w, so that x / w has its direction. */
-static void last_influence(gathering *g, const float *normed) {
-    size_t n = g->s->shape.n_embd;
-    for (size_t j = 0; j < n; j++) g->norm_values[j] = g->out_norm[j] != 0 ? normed[j] / g->out_norm[j] : 0;
-    select_influence_add(&g->influence[g->s->shape.n_layers - 1], g->last + (g->n_rows - 1) * n, g->norm_values, 1, n);
 }
 
 static pith_status read_all(gathering *g, lm_session *session, const uint32_t *tokens, size_t n, uint32_t n_ctx) {
@@ -66,11 +54,10 @@ static pith_status read_all(gathering *g, lm_session *session, const uint32_t *t
     for (size_t first = 0; first < n && !status; first += n_ctx) {
         size_t here = PITH_MIN(n - first, (size_t)n_ctx);
         for (size_t i = 0; i < here; i++)
-            batch[i] = (lm_token){.id = tokens[first + i], .want_logits = i + 1 == here && g->out_norm};
+            batch[i] = (lm_token){.id = tokens[first + i]};
         status = lm_truncate(session, 0, 0);
         if (!status) status = lm_eval(session, batch, here);
         if (!status) status = g->status;
-        if (!status && g->out_norm) last_influence(g, lm_hidden(session, 0));
         if (!status) status = pith_tick(g->ctx, first + here, n);
     }
     pith_free(g->ctx, batch);
@@ -117,9 +104,8 @@ static pith_status make_room(gathering *g, unsigned grams, uint32_t n_ctx) {
     g->heads_gram = pith_zalloc(ctx, layers * sizeof *g->heads_gram);
     g->influence = pith_zalloc(ctx, layers * sizeof *g->influence);
     g->last = pith_alloc(ctx, (size_t)n_ctx * s->shape.n_embd * sizeof *g->last);
-    g->norm_values = pith_alloc(ctx, s->shape.n_embd * sizeof *g->norm_values);
     bool good = s->layers && s->channels && g->neurons_gram && g->heads_gram && g->influence;
-    good = good && g->last && g->norm_values;
+    good = good && g->last;
     for (size_t l = 0; good && l < layers; l++) {
         s->layers[l].neurons = pith_zalloc(ctx, ff * sizeof(double));
         s->layers[l].heads = pith_zalloc(ctx, q * sizeof(double));
@@ -135,25 +121,14 @@ static pith_status gather(gathering *g, const uint32_t *tokens, size_t n, uint32
     lm_session *session = NULL;
     const lm_probe probe = {.opaque = g, .hidden = on_hidden, .input = on_input};
     lm_session_options options = {.n_ctx = n_ctx, .max_batch = n_ctx, .max_logits = 1};
-    const tensor_view *norm = tensor_find(lm_file(g->m), "output_norm.weight");
-    float *weights = NULL;
     pith_status status = make_room(g, grams, n_ctx);
-    if (!status && norm && norm->ne[0] == g->s->shape.n_embd && norm->n_elements == norm->ne[0] &&
-        !tensor_find(lm_file(g->m), "output_norm.bias")) {
-        weights = pith_alloc(g->ctx, norm->ne[0] * sizeof *weights);
-        if (!weights) status = pith_alloc_status(g->ctx);
-        else blocks_decode(norm->type, norm->data, weights, norm->ne[0]);
-        g->out_norm = weights;
-    }
     if (!status) status = lm_session_new(g->ctx, g->m, &options, &session);
     if (!status) {
         lm_set_probe(session, &probe);
         status = read_all(g, session, tokens, n, n_ctx);
         lm_session_free(session);
     }
-    if (!status) status = settle(g, n);
-    pith_free(g->ctx, weights);
-    return status;
+    return status ? status : settle(g, n);
 }
 
 pith_status prune_stats_new(pith_ctx *ctx, const lm_model *m, const uint32_t *tokens, size_t n, uint32_t n_ctx,
@@ -171,7 +146,7 @@ pith_status prune_stats_new(pith_ctx *ctx, const lm_model *m, const uint32_t *to
         if (g.neurons_gram) pith_free(ctx, g.neurons_gram[l]);
         if (g.heads_gram) pith_free(ctx, g.heads_gram[l]);
     }
-    void *const owned[] = {g.neurons_gram, g.heads_gram, g.influence, g.last, g.norm_values};
+    void *const owned[] = {g.neurons_gram, g.heads_gram, g.influence, g.last};
     for (size_t i = 0; i < PITH_COUNT(owned); i++) pith_free(ctx, owned[i]);
     if (status) {
         prune_stats_free(ctx, s);
