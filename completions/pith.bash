@@ -25,7 +25,7 @@ _pith_bench() {
         if [[ $cur == -* ]]; then
             _pith_words "--levels --recipe --peers --runs --time-limit --threads --memory --json --plot --force --quiet --help"
         elif [[ $COMP_CWORD -eq 2 ]]; then
-            _pith_words "file flips runtime speculate few-shot zip-fit dated equal-info llmzip lmic lmcompress prune-tasks"
+            _pith_words "file flips runtime speculate few-shot zip-fit dated equal-info llmzip lmic lmcompress prune-tasks cuts subspace concat-svd"
         else
             _pith_files
         fi
@@ -37,15 +37,17 @@ _pith_model() {
     case $prev in
     --type) _pith_words "f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_K q3_K q4_K q5_K q6_K iq4_nl iq4_xs tq1_0 tq2_0 mxfp4" ;;
     --to) _pith_words "gguf safetensors npy" ;;
-    --threads | --memory | --tensor) ;;
-    --tokenizer) _pith_files ;;
+    --threads | --memory | --tensor | --levels | --bytes | --max-time | --bpw | --size | --max-kl | --recipe) ;;
+    --tokenizer | --stats | --output) _pith_files ;;
     *)
-        if [[ $cur == -* ]]; then
-            _pith_words "--tensors --json --type --to --tensor --tokenizer --force --threads --memory --quiet --help"
-        elif [[ $COMP_CWORD -eq 2 ]]; then
-            _pith_words "info convert validate"
-        else
+        if [[ $COMP_CWORD -eq 2 ]]; then
+            _pith_words "--help load apply $("${COMP_WORDS[0]}" model --help 2> /dev/null | awk '/^[a-z-]+ +[^ ]/ { print $1 }')"
+        elif [[ $cur != -* ]]; then
             _pith_files
+        elif [[ ${COMP_WORDS[2]} == @(info|convert|validate) ]]; then
+            _pith_words "--tensors --json --type --to --tensor --tokenizer --force --threads --memory --quiet --help"
+        else
+            _pith_lm_options model "${COMP_WORDS[2]}"
         fi
         ;;
     esac

@@ -20,12 +20,23 @@
 extern "C" {
 #endif
 
+/* What a recipe lost. Errors are squares: 0.01 means a hundredth of the energy. */
+typedef struct pith_model_loss {
+    uint64_t weights;     /* that the recipe coded */
+    double weights_error; /* sum (w - r)^2 / sum w^2 over them */
+    double outputs_error; /* E |Wx - Rx|^2 / E |Wx|^2 under the statistics, mean over weights, from 32 rows of each
+                           * matrix; NaN without statistics */
+    double worst_error;   /* the largest weights_error of a matrix */
+    char worst[64];       /* its name, cut to 63 bytes */
+} pith_model_loss;
+
 /* How to compress. Fill with pith_model_options_init, then change what you want changed. */
 typedef struct pith_model_options {
     size_t size;        /* sizeof(pith_model_options), set by init */
     const char *recipe; /* NULL: lossless */
     const char *stats;  /* file of statistics of the inputs (`pith model stats`, or llama.cpp's importance matrix),
                          * for recipes that weigh errors; NULL: none */
+    pith_model_loss *loss; /* filled where a recipe codes something, zeros otherwise; NULL: not wanted */
 } pith_model_options;
 PITH_API void pith_model_options_init(pith_model_options *options);
 
@@ -39,6 +50,34 @@ PITH_API pith_status pith_model_compress(pith_ctx *ctx, const pith_model_options
  * write = NULL: decodes and checks only. options may be NULL. */
 PITH_API pith_status pith_model_decompress(pith_ctx *ctx, const pith_decode_options *options, const char *path,
                                            pith_write_fn write, void *opaque);
+
+/* How to restore what a recipe coded. Fill with pith_model_expand_options_init. */
+typedef struct pith_model_expand_options {
+    size_t size;        /* sizeof(pith_model_expand_options), set by init */
+    const char *type;   /* "f16", "f32", "bf16", and for GGUF "q8_0", "q4_K", ...: matrices that a recipe coded come in
+                         * it (rows that are no multiple of its block in f16); exact tensors stay. NULL: as in the
+                         * original, and all in f16 where one of those types cannot be written */
+    unsigned levels;    /* of stack(...): at most so many of each; 0: all */
+    uint64_t bytes;     /* of the archive to use: first levels first, then as many more as fit; 0: all */
+    const pith_decode_options *limits; /* NULL: the defaults */
+} pith_model_expand_options;
+PITH_API void pith_model_expand_options_init(pith_model_expand_options *options);
+
+typedef struct pith_model_expanded {
+    char type[16];                   /* that coded matrices got; "" when they are as in the original */
+    uint64_t bytes, whole;           /* of the archive used, and all of it */
+    uint64_t stacks;                 /* tensors with levels to choose from */
+    unsigned fewest, most, n_levels; /* levels used of these tensors, and the most there are */
+} pith_model_expanded;
+/* Restores as pith_model_decompress does when nothing else is asked for; with another type a new file of the same format
+ * (GGUF, safetensors). options and result may be NULL. PITH_E_ARGUMENT: fewer bytes than the first levels take. */
+PITH_API pith_status pith_model_expand(pith_ctx *ctx, const pith_model_expand_options *options, const char *path,
+                                       pith_write_fn write, void *opaque, pith_model_expanded *result);
+
+/* One tensor as a NumPy array (.npy) in C order; nothing else is decoded. `type` of the options may be f32 or f16; NULL:
+ * its own where NumPy has that, else f32. PITH_E_ARGUMENT: no such tensor. */
+PITH_API pith_status pith_model_tensor(pith_ctx *ctx, const pith_model_expand_options *options, const char *path,
+                                       const char *name, pith_write_fn write, void *opaque, pith_model_expanded *result);
 
 typedef struct pith_model_info {
     uint64_t archive_size, content_size; /* bytes on disk, and of the model file */

@@ -27,6 +27,27 @@ static void mend(uint8_t *p, size_t n) {
     store32(tail + 16, (uint32_t)pith_hash64(tail - coded_n, (size_t)coded_n));
 }
 
+/* A file of the same model with fewer levels and matrices in another type. */
+static void export_it(pith_ctx *ctx, model_archive *a, size_t size) {
+    static const tensor_type types[] = {TENSOR_F16, TENSOR_F32, TENSOR_Q8_0, TENSOR_Q4_K};
+    uint16_t *levels = pith_alloc(ctx, archive_about(a)->n_tensors * sizeof *levels + 1);
+    archive_prefix_info info;
+    uint64_t written = 0;
+    if (!levels || archive_about(a)->original_n > 64 << 20) {
+        pith_free(ctx, levels);
+        return;
+    }
+    archive_wish wish = {.type = tensor_type_of(types[size % PITH_COUNT(types)])};
+    if (archive_prefix(ctx, a, size / 2, 0, levels, &info) == PITH_OK) {
+        if (info.bytes > size || info.fewest > info.most || info.most > info.of) abort();
+        wish.levels = levels;
+    }
+    pith_begin(ctx);
+    if (archive_export(ctx, a, &wish, count, &written) && !pith_error(ctx)[0]) abort();
+    pith_begin(ctx);
+    pith_free(ctx, levels);
+}
+
 static void look(pith_ctx *ctx, model_archive *a) {
     const archive_index *x = archive_about(a);
     repr_parts parts = {0};
@@ -59,11 +80,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint64_t written = 0;
     pith_status status = archive_open_memory(ctx, copy, size, 0.05, &a);
     if (!status) {
-        status = archive_restore(ctx, a, 0, count, &written);
+        status = archive_restore(ctx, a, NULL, count, &written);
         if (!status && written != archive_about(a)->original_n) abort();
         if (status && !pith_error(ctx)[0]) abort();
         pith_begin(ctx);
         look(ctx, a);
+        export_it(ctx, a, size);
     } else if (a || !pith_error(ctx)[0] || strchr(pith_error(ctx), '\n')) {
         abort(); /* a failure says what it is */
     }

@@ -139,6 +139,35 @@ static void ref_ffn(const ref_model *m, int l, double *x, size_t n) {
     free(h), free(g), free(u), free(y);
 }
 
+/* The softmax over all experts, the n_used likeliest, their probabilities made to sum to 1. */
+static void ref_experts(const ref_model *m, int l, double *x, size_t n) {
+    size_t e = m->n_embd, ff = m->n_ff, n_experts = ref_key(m, "expert_count", 0), n_used = ref_key(m, "expert_used_count", 0);
+    double *h = calloc(e, 8), *g = calloc(ff, 8), *u = calloc(ff, 8), *y = calloc(e, 8), *p = calloc(n_experts, 8);
+    for (size_t t = 0; t < n; t++) {
+        double all = 0, chosen = 0;
+        ref_norm(m, l, "ffn_norm", x + t * e, h);
+        ref_linear(ref_data(m, l, "ffn_gate_inp.weight"), NULL, h, p, e, n_experts);
+        for (size_t k = 0; k < n_experts; k++) all += p[k] = exp(p[k]);
+        for (size_t k = 0; k < n_experts; k++) p[k] /= all;
+        for (int pass = 0; pass < 2; pass++)
+            for (size_t k = 0; k < n_experts; k++) {
+                size_t better = 0;
+                for (size_t i = 0; i < n_experts; i++) better += p[i] > p[k];
+                if (better >= n_used) continue;
+                if (pass == 0) {
+                    chosen += p[k];
+                    continue;
+                }
+                ref_linear(ref_data(m, l, "ffn_up_exps.weight") + k * ff * e, NULL, h, u, e, ff);
+                ref_linear(ref_data(m, l, "ffn_gate_exps.weight") + k * ff * e, NULL, h, g, e, ff);
+                for (size_t i = 0; i < ff; i++) u[i] *= g[i] * ref_sigmoid(g[i]);
+                ref_linear(ref_data(m, l, "ffn_down_exps.weight") + k * ff * e, NULL, u, y, ff, e);
+                for (size_t i = 0; i < e; i++) x[t * e + i] += p[k] / chosen * y[i];
+            }
+    }
+    free(h), free(g), free(u), free(y), free(p);
+}
+
 static void ref_plain_rms(const ref_model *m, double *x, size_t n) {
     double square = 0;
     for (size_t i = 0; i < n; i++) square += x[i] * x[i] / (double)n;
@@ -265,7 +294,7 @@ static void reference_logits(const tensor_file *f, const char *architecture, con
             ref_rwkv4(&m, l, x, n);
         } else {
             ref_attention(&m, l, x, n);
-            ref_ffn(&m, l, x, n);
+            (ref_data(&m, l, "ffn_gate_inp.weight") ? ref_experts : ref_ffn)(&m, l, x, n);
         }
     }
     const float *out = ref_data(&m, -1, "output.weight");

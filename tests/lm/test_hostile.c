@@ -9,7 +9,7 @@
 #include "lm/lm.h"
 #include "lm/tiny_model.h"
 
-enum { LLAMA = 0, FACTORS = 1, GPT2 = 4, MAMBA = 6, RWKV4 = 8 };
+enum { LLAMA = 0, FACTORS = 1, GPT2 = 4, MAMBA = 6, RWKV4 = 8, EXPERTS = 9 };
 
 typedef enum lie { LIE_NONE, LIE_U32, LIE_F32, LIE_TEXT } lie;
 typedef struct hostile {
@@ -81,8 +81,27 @@ static const hostile cases[] = {
     {LLAMA, .kind = LIE_U32, .key = "rope.dimension_count", .u32 = 5, .status = PITH_E_FORMAT,
      .says = "rope.dimension_count is 5, which is odd"},
     {LLAMA, .kind = LIE_U32, .key = "vocab_size", .u32 = 41, .status = PITH_E_FORMAT, .says = "llama.vocab_size"},
-    {LLAMA, .kind = LIE_U32, .key = "expert_count", .u32 = 8, .status = PITH_E_UNSUPPORTED,
-     .says = "llama.expert_count is 8"},
+    {LLAMA, .kind = LIE_U32, .key = "expert_count", .u32 = 8, .status = PITH_E_FORMAT,
+     .says = "llama.expert_used_count is 0, which is not in 1..8"},
+    {GPT2, .kind = LIE_U32, .key = "expert_count", .u32 = 8, .status = PITH_E_UNSUPPORTED,
+     .says = "experts of architecture gpt2 are not supported"},
+    {EXPERTS, .kind = LIE_U32, .key = "expert_used_count", .u32 = 5, .status = PITH_E_FORMAT,
+     .says = "llama.expert_used_count is 5, which is not in 1..4"},
+    {EXPERTS, .kind = LIE_U32, .key = "expert_count", .u32 = 3, .status = PITH_E_FORMAT,
+     .says = "ffn_gate_inp.weight has shape [32, 4]"},
+    {EXPERTS, .kind = LIE_U32, .key = "expert_count", .u32 = 1u << 30, .status = PITH_E_FORMAT,
+     .says = "llama.expert_count is 1073741824"},
+    {EXPERTS, .kind = LIE_U32, .key = "expert_count", .u32 = 1, .status = PITH_E_FORMAT,
+     .says = "tensor blk.0.ffn_gate.weight is missing"},
+    {EXPERTS, .kind = LIE_U32, .key = "expert_shared_count", .u32 = 1, .status = PITH_E_UNSUPPORTED,
+     .says = "llama.expert_shared_count is 1"},
+    {EXPERTS, .kind = LIE_F32, .key = "expert_weights_scale", .f32 = 2, .status = PITH_E_UNSUPPORTED,
+     .says = "llama.expert_weights_scale is 2"},
+    {EXPERTS, .kind = LIE_U32, .key = "feed_forward_length", .u32 = 47, .status = PITH_E_FORMAT,
+     .says = "ffn_gate_exps.weight has shape [32, 48"},
+    {EXPERTS, "blk.1.ffn_up_exps.weight", .status = PITH_E_FORMAT, .says = "blk.1.ffn_up_exps.weight is missing"},
+    {EXPERTS, .reshaped = "blk.0.ffn_down_exps.weight", .status = PITH_E_FORMAT,
+     .says = "ffn_down_exps.weight has shape [49, 32"},
     {LLAMA, .kind = LIE_F32, .key = "attention.layer_norm_rms_epsilon", .f32 = NAN, .status = PITH_E_FORMAT,
      .says = "llama.attention.layer_norm_rms_epsilon"},
     {LLAMA, .kind = LIE_F32, .key = "attention.layer_norm_rms_epsilon", .f32 = 0, .status = PITH_E_FORMAT,
@@ -200,7 +219,7 @@ static void meagre_free(void *opaque, void *ptr) {
 
 static void test_no_memory(void **state) {
     (void)state;
-    static const int variants[] = {LLAMA, GPT2, MAMBA, RWKV4};
+    static const int variants[] = {LLAMA, GPT2, MAMBA, RWKV4, EXPERTS};
     pith_ctx *builder = pith_ctx_new(NULL);
     for (size_t v = 0; v < PITH_COUNT(variants); v++) {
         tiny_file bytes = {0};

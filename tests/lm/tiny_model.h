@@ -13,21 +13,24 @@ typedef struct tiny_variant {
     uint32_t rope_dims;                     /* 0: not written */
     bool tied, biases, rope_factors, normed_ssm;
     float rope_base, rope_scale; /* 0: not written */
+    uint32_t n_experts, n_used;
 } tiny_variant;
 
 enum { TINY_EMBD = 32, TINY_FF = 48, TINY_VOCAB = 40, TINY_LAYERS = 2, TINY_CTX = 80 };
 enum { TINY_INNER = 64, TINY_STATE = 5, TINY_CONV = 4, TINY_RANK = 3 };
 
 static const tiny_variant tiny_variants[] = {
-    {"llama", "llama", 4, 2, 0, 8, false, false, false, false, 10000.0f, 0},
-    {"llama, tied, one key head, base 500000, factors", "llama", 4, 1, 0, 0, true, false, true, false, 500000.0f, 0},
-    {"llama, wide heads, part turned, scaled", "llama", 3, 3, 12, 6, false, true, false, false, 0, 4.0f},
-    {"qwen2", "qwen2", 4, 2, 0, 0, true, true, false, false, 1000000.0f, 0},
-    {"gpt2", "gpt2", 4, 4, 0, 0, true, true, false, false, 0, 0},
-    {"gpt2, own output", "gpt2", 2, 2, 0, 0, false, true, false, false, 0, 0},
-    {"mamba", "mamba", 0, 0, 0, 0, true, true, false, false, 0, 0},
-    {"mamba, normed steps", "mamba", 0, 0, 0, 0, false, true, false, true, 0, 0},
-    {"rwkv4", "rwkv4", 0, 0, 0, 0, false, true, false, false, 0, 0},
+    {"llama", "llama", 4, 2, 0, 8, false, false, false, false, 10000.0f, 0, 0, 0},
+    {"llama, tied, one key head, base 500000, factors", "llama", 4, 1, 0, 0, true, false, true, false, 500000.0f, 0, 0, 0},
+    {"llama, wide heads, part turned, scaled", "llama", 3, 3, 12, 6, false, true, false, false, 0, 4.0f, 0, 0},
+    {"qwen2", "qwen2", 4, 2, 0, 0, true, true, false, false, 1000000.0f, 0, 0, 0},
+    {"gpt2", "gpt2", 4, 4, 0, 0, true, true, false, false, 0, 0, 0, 0},
+    {"gpt2, own output", "gpt2", 2, 2, 0, 0, false, true, false, false, 0, 0, 0, 0},
+    {"mamba", "mamba", 0, 0, 0, 0, true, true, false, false, 0, 0, 0, 0},
+    {"mamba, normed steps", "mamba", 0, 0, 0, 0, false, true, false, true, 0, 0, 0, 0},
+    {"rwkv4", "rwkv4", 0, 0, 0, 0, false, true, false, false, 0, 0, 0, 0},
+    {"llama, experts", "llama", 4, 2, 0, 0, true, false, false, false, 10000.0f, 0, 4, 2},
+    {"llama, all experts used", "llama", 4, 4, 0, 0, false, false, false, false, 0, 0, 3, 3},
 };
 
 typedef struct tiny_file {
@@ -37,7 +40,7 @@ typedef struct tiny_file {
     uint64_t seed;
     struct {
         char name[96];
-        uint64_t ne[2];
+        uint64_t ne[3];
         float centre, spread;
     } tensors[96];
     size_t n_tensors;
@@ -64,12 +67,20 @@ static void tiny_add(tiny_file *t, const char *name, uint64_t cols, uint64_t row
     snprintf(t->tensors[i].name, sizeof t->tensors[i].name, "%s", name);
     t->tensors[i].ne[0] = cols + (t->reshaped && !strcmp(t->reshaped, name));
     t->tensors[i].ne[1] = rows;
+    t->tensors[i].ne[2] = 1;
     t->tensors[i].centre = centre;
     t->tensors[i].spread = spread;
 }
 
 static void tiny_matrix(tiny_file *t, const char *name, uint64_t cols, uint64_t rows) {
     tiny_add(t, name, cols, rows, 0.0f, 2.0f / sqrtf((float)cols));
+}
+
+/* One matrix for each expert. */
+static void tiny_stack(tiny_file *t, const char *name, uint64_t cols, uint64_t rows, uint64_t n_experts) {
+    size_t i = t->n_tensors;
+    tiny_matrix(t, name, cols, rows);
+    if (t->n_tensors > i) t->tensors[i].ne[2] = n_experts;
 }
 
 static void tiny_norm(tiny_file *t, const char *name, bool bias) {
@@ -101,7 +112,7 @@ static void tiny_attention_layer(tiny_file *t, const tiny_variant *v, unsigned l
         tiny_matrix(t, tiny_name(n, l, "attn_q.weight"), TINY_EMBD, q);
         tiny_matrix(t, tiny_name(n, l, "attn_k.weight"), TINY_EMBD, kv);
         tiny_matrix(t, tiny_name(n, l, "attn_v.weight"), TINY_EMBD, kv);
-        tiny_matrix(t, tiny_name(n, l, "ffn_gate.weight"), TINY_EMBD, TINY_FF);
+        if (!v->n_experts) tiny_matrix(t, tiny_name(n, l, "ffn_gate.weight"), TINY_EMBD, TINY_FF);
         if (v->biases) {
             tiny_add(t, tiny_name(n, l, "attn_q.bias"), q, 1, 0, 0.3f);
             tiny_add(t, tiny_name(n, l, "attn_k.bias"), kv, 1, 0, 0.3f);
@@ -109,6 +120,13 @@ static void tiny_attention_layer(tiny_file *t, const tiny_variant *v, unsigned l
         }
     }
     tiny_matrix(t, tiny_name(n, l, "attn_output.weight"), q, TINY_EMBD);
+    if (v->n_experts) {
+        tiny_matrix(t, tiny_name(n, l, "ffn_gate_inp.weight"), TINY_EMBD, v->n_experts);
+        tiny_stack(t, tiny_name(n, l, "ffn_gate_exps.weight"), TINY_EMBD, TINY_FF, v->n_experts);
+        tiny_stack(t, tiny_name(n, l, "ffn_up_exps.weight"), TINY_EMBD, TINY_FF, v->n_experts);
+        tiny_stack(t, tiny_name(n, l, "ffn_down_exps.weight"), TINY_FF, TINY_EMBD, v->n_experts);
+        return;
+    }
     tiny_matrix(t, tiny_name(n, l, "ffn_up.weight"), TINY_EMBD, TINY_FF);
     tiny_matrix(t, tiny_name(n, l, "ffn_down.weight"), TINY_FF, TINY_EMBD);
 }
@@ -176,6 +194,8 @@ static pith_status tiny_keys(tiny_file *t, const tiny_variant *v) {
         s = gguf_put_text(t->ctx, t->writer, key, "linear", 6);
         if (!s) s = tiny_number(t, a, "rope.scaling.factor", v->rope_scale);
     }
+    if (!s && v->n_experts) s = tiny_key(t, a, "expert_count", v->n_experts);
+    if (!s && v->n_experts) s = tiny_key(t, a, "expert_used_count", v->n_used);
     if (!s && mamba) s = tiny_key(t, a, "ssm.inner_size", TINY_INNER);
     if (!s && mamba) s = tiny_key(t, a, "ssm.state_size", TINY_STATE);
     if (!s && mamba) s = tiny_key(t, a, "ssm.conv_kernel", TINY_CONV);
@@ -216,11 +236,14 @@ static pith_status tiny_build(pith_ctx *ctx, tiny_file *t, const tiny_variant *v
     tiny_tensors(t, v);
     for (size_t i = 0; !s && i < t->n_tensors; i++)
         s = gguf_put_tensor(ctx, t->writer, t->tensors[i].name, strlen(t->tensors[i].name), TENSOR_F32,
-                            t->tensors[i].ne[1] == 1 ? 1 : 2, t->tensors[i].ne);
+                            t->tensors[i].ne[2] > 1   ? 3
+                            : t->tensors[i].ne[1] > 1 ? 2
+                                                      : 1,
+                            t->tensors[i].ne);
     if (!s) s = gguf_write_head(ctx, t->writer, tiny_write, t);
     for (size_t i = 0; !s && i < t->n_tensors; i++) {
         static float data[TINY_EMBD * 256];
-        size_t n = (size_t)(t->tensors[i].ne[0] * t->tensors[i].ne[1]);
+        size_t n = (size_t)(t->tensors[i].ne[0] * t->tensors[i].ne[1] * t->tensors[i].ne[2]);
         for (size_t k = 0; k < n; k++) data[k] = t->tensors[i].centre + t->tensors[i].spread * tiny_random(&t->seed);
         if (t->poisoned && !strcmp(t->poisoned, t->tensors[i].name)) data[n / 2] = NAN;
         s = gguf_write_data(ctx, t->writer, data, n * sizeof *data, tiny_write, t);

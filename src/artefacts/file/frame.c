@@ -5,6 +5,8 @@
  * direction and C strings all damage it visibly. */
 const uint8_t frame_magic[FRAME_MAGIC_BYTES] = {0xF0, 'p', 'i', 't', 'h', '\r', '\n', 0};
 const uint8_t frame_skip_magic[FRAME_MAGIC_BYTES] = {0xF0, 's', 'k', 'i', 'p', '\r', '\n', 0};
+/* Of model archives, another format (docs/format.md): known here to be named. */
+static const uint8_t model_magic[FRAME_MAGIC_BYTES] = {0xF0, 'p', 'm', 'o', 'd', '\r', '\n', 0};
 static const uint8_t tail_magic[4] = {0xF0, 'e', 'n', 'd'};
 
 enum { FLAG_SINGLE = 1, FLAG_SIZE = 2, FLAG_NUMERICS = 4, FLAG_RESERVED = 8 | 16, MINOR_SHIFT = 5 };
@@ -198,6 +200,9 @@ pith_status frame_kind_get(pith_ctx *ctx, const uint8_t *p, size_t n, frame_kind
     if (!coded && !skippable) {
         if (n >= 5 && (memcmp(p, frame_magic, 5) == 0 || memcmp(p + 1, frame_magic + 1, 4) == 0))
             return pith_fail(ctx, PITH_E_FORMAT, "a .pith archive damaged by a text-mode transfer");
+        if (n >= 5 && memcmp(p, model_magic, m) == 0)
+            return pith_fail(ctx, PITH_E_FORMAT,
+                             "a model archive, which is read from a file and not from a pipe: pith model decompress FILE");
         return pith_fail(ctx, PITH_E_FORMAT, "not a .pith frame");
     }
     *kind = n < FRAME_MAGIC_BYTES ? FRAME_MORE : coded ? FRAME_CODED : FRAME_SKIPPABLE;

@@ -61,9 +61,21 @@ typedef struct archive_index {
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
+/* What a recipe lost. */
+typedef struct archive_loss {
+    uint64_t weights;      /* that it coded, each stored tensor once */
+    double weights_error;  /* sum (w - r)^2 / sum w^2 over all of them */
+    double outputs_error;  /* E |Wx - Rx|^2 / E |Wx|^2, the mean over weights with statistics, from up to ARCHIVE_LOSS_ROWS
+                            * rows of each matrix; NAN when there are none */
+    double worst_error;    /* the largest weights_error of one tensor's matrix, and its name */
+    char worst[64];
+} archive_loss;
+#define ARCHIVE_LOSS_ROWS 32
+
 typedef struct archive_options {
     const char *recipe; /* NULL: everything exact */
     const struct model_stats *stats; /* of the inputs of matrices (stats.h); NULL: none */
+    archive_loss *loss; /* filled; NULL: not wanted */
 } archive_options;
 
 /* Whether the rules of a recipe suit a model: one rule for all tensors, or rules with patterns. */
@@ -99,9 +111,37 @@ pith_status archive_floats(pith_ctx *ctx, model_archive *a, size_t i, unsigned l
 pith_status archive_tensor_bytes(pith_ctx *ctx, model_archive *a, size_t i, unsigned levels, uint8_t *out);
 /* The rest; rest_n bytes. */
 pith_status archive_rest(pith_ctx *ctx, model_archive *a, uint8_t *out);
-/* The whole file through `write`; the original byte for byte unless the archive is lossy, checked by its hash.
- * write = NULL: decodes and checks. */
-pith_status archive_restore(pith_ctx *ctx, model_archive *a, unsigned levels, tensor_write_fn write, void *opaque);
+
+/* How a whole file is restored. Zero: all levels, types of the original. */
+typedef struct archive_wish {
+    const tensor_type_info *type; /* coded tensors in this type; rows that are no multiple of its block in F16. NULL: in
+                                   * the original's */
+    const uint16_t *levels;       /* [n_tensors] of the stacks of each (archive_prefix), 0: all; NULL: all of all */
+    repr_parts *parts;            /* what the bytes of coded tensors are is added; NULL: not wanted */
+} archive_wish;
+/* Whether coded tensors can be written in a type. */
+bool archive_writes(tensor_type type);
+/* Some coded tensor was of a type that cannot be written; NULL: none. */
+const tensor_type_info *archive_unwritten(const model_archive *a);
+/* The whole file through `write`, laid out as the original (`type` is not looked at); the original byte for byte unless
+ * the archive is lossy, checked by its hash. write = NULL: decodes and checks. wish may be NULL. */
+pith_status archive_restore(pith_ctx *ctx, model_archive *a, const archive_wish *wish, tensor_write_fn write,
+                            void *opaque);
+/* The same model with coded tensors in wish->type (not NULL), as a new file of the original's format: GGUF, where that
+ * also goes into general.file_type, or safetensors (F32, F16, BF16). PITH_E_UNSUPPORTED for others; PITH_E_CHECK when a
+ * weight is too large for the type. */
+pith_status archive_export(pith_ctx *ctx, model_archive *a, const archive_wish *wish, tensor_write_fn write,
+                           void *opaque);
+/* The levels of all stacks that so many bytes of archive hold: of each tensor the first, then the second, ..., tensors
+ * in order, as long as the next one fits. levels[n_tensors], 0 for tensors without. */
+typedef struct archive_prefix_info {
+    uint64_t bytes;              /* of the archive that are needed */
+    uint64_t whole, least;       /* for all levels; for the first alone */
+    uint64_t stacks;             /* tensors that are stacks; 0: nothing to choose */
+    unsigned fewest, most, of;   /* levels chosen, and the most there are */
+} archive_prefix_info;
+pith_status archive_prefix(pith_ctx *ctx, model_archive *a, uint64_t bytes, unsigned most, uint16_t *levels,
+                           archive_prefix_info *info);
 /* Adds up what the bytes of coded tensor i are, decoding it. */
 pith_status archive_parts(pith_ctx *ctx, model_archive *a, size_t i, repr_parts *parts);
 

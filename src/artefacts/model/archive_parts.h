@@ -3,6 +3,7 @@
 #define MODEL_ARCHIVE_PARTS_H
 
 #include "artefacts/model/archive.h"
+#include "pith/file.h"
 
 #define ARCHIVE_PIECE_BYTES ((uint64_t)16 << 20)
 #define ARCHIVE_TAIL_BYTES 24
@@ -40,6 +41,50 @@ bool archive_codable(const archive_tensor *t);
 pith_status archive_blame(pith_ctx *ctx, const archive_index *x, size_t piece, pith_status status);
 /* A whole file in memory, read-only; munmap frees it. Messages do not name the path. */
 pith_status archive_map(pith_ctx *ctx, const char *path, const uint8_t **data, size_t *size);
+
+/* ---- pieces to what is asked for (archive_decode.c) ---- */
+
+/* The tensor whose pieces tensor i has. */
+static inline const archive_tensor *archive_stored(const archive_index *x, size_t i) {
+    const archive_tensor *t = &x->tensors[i];
+    return t->mode == ARCHIVE_SAME ? &x->tensors[t->like] : t;
+}
+/* The type that tensor i is written in. */
+tensor_type archive_written_type(const archive_index *x, const archive_wish *wish, size_t i);
+/* One exact piece into dst[raw_n]; one coded matrix, or some levels of it, into dst[rows][cols]. */
+pith_status archive_exact(pith_ctx *ctx, const model_archive *a, const archive_piece *p, uint8_t *dst);
+pith_status archive_coded(pith_ctx *ctx, const model_archive *a, const archive_piece *p, unsigned levels,
+                          repr_parts *parts, float *dst);
+/* A coded piece in a type; dst = NULL: only checked. */
+pith_status archive_coded_as(pith_ctx *ctx, const model_archive *a, const archive_piece *p, unsigned levels,
+                             repr_parts *parts, tensor_type type, uint8_t *dst);
+/* Of threads: number of the first piece that failed, 0 when none; the message of the session is its. */
+pith_status archive_note_failure(_Atomic size_t *failed, size_t piece, pith_status status);
+
+/* ---- all tensors in an order (archive_restore.c) ---- */
+
+/* Bytes of tensor order[i] in pieces, from its first (`begins`) on; tensors without bytes come once with n = 0. When
+ * `only_check`, coded tensors come without bytes. */
+typedef struct archive_flow {
+    const size_t *order; /* [n]; NULL: as they are */
+    size_t n;
+    bool only_check;
+    pith_status (*take)(void *opaque, size_t tensor, bool begins, const uint8_t *bytes, size_t n);
+    void *opaque;
+} archive_flow;
+pith_status archive_stream(pith_ctx *ctx, model_archive *a, const archive_wish *wish, const archive_flow *flow);
+
+/* ---- the public functions (model.c, model_expand.c) ---- */
+
+typedef struct archive_sink {
+    pith_ctx *ctx;
+    pith_write_fn write; /* NULL: nowhere */
+    void *opaque;
+} archive_sink;
+/* A tensor_write_fn; opaque is the archive_sink. */
+pith_status archive_sink_write(void *opaque, const void *data, size_t size);
+/* Opens within limits, which may be NULL. */
+pith_status archive_open_within(pith_ctx *ctx, const pith_decode_options *limits, const char *path, model_archive **a);
 
 /* ---- exact pieces (archive_piece.c) ---- */
 

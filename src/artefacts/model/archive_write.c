@@ -3,6 +3,14 @@
 #include "artefacts/model/archive_parts.h"
 #include "artefacts/model/stats.h"
 
+#include <math.h>
+
+/* What one matrix lost. */
+typedef struct matrix_loss {
+    double error, square; /* sums of (w - r)^2 and w^2 */
+    double outputs;       /* relative; NAN without statistics */
+} matrix_loss;
+
 typedef struct writer {
     pith_ctx *ctx;
     const uint8_t *data;
@@ -15,6 +23,8 @@ typedef struct writer {
     repr_chain **chains;
     size_t first; /* piece of this batch's job 0 */
     pith_buffer *coded; /* [jobs] */
+    matrix_loss *lost;  /* [jobs] */
+    double error, square, outputs, outputs_weights; /* sums over matrices; the third weighed by weights */
     tensor_write_fn write;
     void *opaque;
     uint64_t done; /* bytes of the file coded so far */
@@ -160,23 +170,79 @@ static pith_status find_stats(const writer *w, const archive_tensor *t, uint64_t
     return status;
 }
 
-static pith_status code_matrix(const writer *w, archive_piece *p, pith_buffer *out) {
+/* Floats of the matrix of a piece. */
+static void get_floats(const writer *w, const archive_piece *p, float *floats) {
+    const archive_tensor *t = &w->x.tensors[p->tensor];
+    const tensor_type_info *type = tensor_type_of(t->type);
+    size_t n = (size_t)(t->ne[0] * t->ne[1]);
+    blocks_decode(t->type, source_of(w, p->tensor) + p->at * n / type->block * type->block_bytes, floats, n);
+}
+
+/* Some rows, evenly spaced, tell of the outputs. They are moved to the front of both. */
+static pith_status measure_loss(const writer *w, const archive_tensor *t, const repr_stats *stats, float *floats,
+                                float *restored, matrix_loss *lost) {
+    size_t rows = (size_t)t->ne[1], cols = (size_t)t->ne[0], some = PITH_MIN(rows, (size_t)ARCHIVE_LOSS_ROWS);
+    for (size_t i = 0; i < rows * cols; i++) {
+        double d = (double)floats[i] - (double)restored[i];
+        lost->error += d * d;
+        lost->square += (double)floats[i] * (double)floats[i];
+    }
+    lost->outputs = NAN;
+    if (!stats->gram && !stats->h) return PITH_OK;
+    for (size_t i = 1; i < some; i++) {
+        memcpy(floats + i * cols, floats + i * rows / some * cols, cols * sizeof *floats);
+        memcpy(restored + i * cols, restored + i * rows / some * cols, cols * sizeof *restored);
+    }
+    const repr_matrix matrix = {.data = floats, .rows = some, .cols = cols};
+    repr_error error;
+    pith_status status = repr_measure(w->ctx, &matrix, restored, stats, &error);
+    lost->outputs = error.outputs;
+    return status;
+}
+
+static pith_status code_matrix(const writer *w, archive_piece *p, pith_buffer *out, matrix_loss *lost) {
     const archive_tensor *t = &w->x.tensors[p->tensor];
     size_t rows = (size_t)t->ne[1], cols = (size_t)t->ne[0], n = rows * cols;
-    const tensor_type_info *type = tensor_type_of(t->type);
     repr_stats stats;
     float *floats = pith_alloc(w->ctx, n * sizeof *floats);
     float *restored = floats ? pith_alloc(w->ctx, n * sizeof *restored) : NULL;
     pith_status status = restored ? find_stats(w, t, p->at, &stats) : pith_alloc_status(w->ctx);
     if (!status) {
-        blocks_decode(t->type, source_of(w, p->tensor) + p->at * n / type->block * type->block_bytes, floats, n);
+        get_floats(w, p, floats);
         repr_matrix matrix = {.data = floats, .rows = rows, .cols = cols};
-        status = repr_encode(w->ctx, w->chains[t->rule], &matrix, &stats, out, restored);
+        status = repr_encode_over(w->ctx, w->chains[t->rule], &matrix, &stats, out, restored);
         if (!status) p->hash = pith_hash64(restored, n * sizeof *restored);
+    }
+    if (!status && w->options->loss) {
+        get_floats(w, p, floats);
+        status = measure_loss(w, t, &stats, floats, restored, lost);
     }
     pith_free(w->ctx, restored);
     pith_free(w->ctx, floats);
     return status;
+}
+
+/* In the order of the pieces, so that the sums are always the same. */
+static void add_loss(writer *w, const archive_piece *p, const matrix_loss *lost) {
+    archive_loss *loss = w->options->loss;
+    const archive_tensor *t = p->tensor == ARCHIVE_REST ? NULL : &w->x.tensors[p->tensor];
+    if (!loss || !t || t->mode != ARCHIVE_CODED) return;
+    double weights = (double)p->raw_n / sizeof(float), relative = lost->square > 0 ? lost->error / lost->square : 0;
+    loss->weights += p->raw_n / sizeof(float);
+    w->error += lost->error;
+    w->square += lost->square;
+    if (!isnan(lost->outputs)) {
+        w->outputs += weights * lost->outputs;
+        w->outputs_weights += weights;
+    }
+    if (relative > loss->worst_error) {
+        size_t n = PITH_MIN(t->name.size, sizeof loss->worst - 1);
+        loss->worst_error = relative;
+        memcpy(loss->worst, t->name.data, n);
+        loss->worst[n] = 0;
+    }
+    loss->weights_error = w->square > 0 ? w->error / w->square : 0;
+    loss->outputs_error = w->outputs_weights > 0 ? w->outputs / w->outputs_weights : NAN;
 }
 
 static pith_status code_piece(void *arg, size_t job) {
@@ -184,9 +250,10 @@ static pith_status code_piece(void *arg, size_t job) {
     archive_piece *p = &w->x.pieces[w->first + job];
     pith_buffer *out = &w->coded[job];
     pith_status status;
+    w->lost[job] = (matrix_loss){0};
     if (pith_cancelled(w->ctx)) return pith_fail(w->ctx, PITH_E_CANCELLED, "cancelled");
     if (p->tensor != ARCHIVE_REST && w->x.tensors[p->tensor].mode == ARCHIVE_CODED) {
-        status = code_matrix(w, p, out);
+        status = code_matrix(w, p, out, &w->lost[job]);
     } else {
         bool rest = p->tensor == ARCHIVE_REST;
         const uint8_t *src = (rest ? w->rest : source_of(w, p->tensor)) + p->at;
@@ -206,10 +273,11 @@ static pith_status say_where(writer *w, pith_status status) {
     return status && piece ? archive_blame(w->ctx, &w->x, piece - 1, status) : status;
 }
 
-/* Roughly what a piece needs while it is coded. */
+/* Roughly what a piece needs while it is coded: a matrix also the factor of its Gram matrix. */
 static uint64_t memory_of(const writer *w, const archive_piece *p) {
-    bool coded = p->tensor != ARCHIVE_REST && w->x.tensors[p->tensor].mode == ARCHIVE_CODED;
-    return coded ? 8 * p->raw_n : 4 * p->raw_n;
+    const archive_tensor *t = p->tensor == ARCHIVE_REST ? NULL : &w->x.tensors[p->tensor];
+    if (!t || t->mode != ARCHIVE_CODED) return 4 * p->raw_n;
+    return (uint64_t)(repr_memory(w->chains[t->rule]) * (double)p->raw_n) + (w->options->stats ? 12 * t->ne[0] * t->ne[0] : 0);
 }
 
 /* Bytes of the original behind a piece, for progress. */
@@ -218,13 +286,16 @@ static uint64_t original_of(const writer *w, const archive_piece *p) {
     return w->x.tensors[p->tensor].bytes / w->x.tensors[p->tensor].n_pieces;
 }
 
+/* Those that are coded at once are as many as there are threads, the neediest at worst; of others the code waits. */
 static size_t batch_size(const writer *w, size_t most) {
     uint64_t used = pith_memory_used(w->ctx), limit = pith_ctx_memory(w->ctx);
-    uint64_t room = limit > used ? (limit - used) / 4 * 3 : 0, sum = 0;
+    uint64_t room = limit > used ? (limit - used) / 4 * 3 : 0, largest = 0, waiting = 0;
     size_t n = 0;
     while (n < most && w->first + n < w->x.n_pieces) {
-        sum += memory_of(w, &w->x.pieces[w->first + n]);
-        if (n && sum > room) break;
+        const archive_piece *p = &w->x.pieces[w->first + n];
+        largest = PITH_MAX(largest, memory_of(w, p));
+        waiting += p->raw_n / 2;
+        if (n && PITH_MIN(n + 1, (size_t)pith_ctx_threads(w->ctx)) * largest + waiting > room) break;
         n++;
     }
     return n;
@@ -234,7 +305,8 @@ static pith_status write_pieces(writer *w, uint64_t at) {
     size_t most = 2 * (size_t)pith_ctx_threads(w->ctx), n;
     if (pith_ctx_threads(w->ctx) == 1) most = 1;
     w->coded = pith_zalloc(w->ctx, most * sizeof *w->coded);
-    if (!w->coded) return pith_alloc_status(w->ctx);
+    w->lost = pith_alloc(w->ctx, most * sizeof *w->lost);
+    if (!w->coded || !w->lost) return pith_alloc_status(w->ctx);
     pith_status status = PITH_OK;
     for (; w->first < w->x.n_pieces && !status; w->first += n) {
         n = batch_size(w, most);
@@ -245,6 +317,7 @@ static pith_status write_pieces(writer *w, uint64_t at) {
             if (!status) status = w->write(w->opaque, w->coded[i].data, w->coded[i].size);
             at += w->coded[i].size;
             w->done += original_of(w, p);
+            if (!status) add_loss(w, p, &w->lost[i]);
             pith_buffer_free(w->ctx, &w->coded[i]);
             w->coded[i] = (pith_buffer){0};
         }
@@ -279,6 +352,7 @@ pith_status archive_write(pith_ctx *ctx, const uint8_t *data, size_t size, const
     writer w = {.ctx = ctx, .data = data, .size = size, .options = options ? options : &none, .write = write,
                 .opaque = opaque};
     tensor_file *f;
+    if (w.options->loss) *w.options->loss = (archive_loss){.outputs_error = NAN};
     pith_status status = tensor_file_open_memory(ctx, data, size, &f);
     if (status) return status;
     status = run(&w, f);
@@ -286,6 +360,7 @@ pith_status archive_write(pith_ctx *ctx, const uint8_t *data, size_t size, const
     pith_free(ctx, w.chains);
     pith_recipe_free(ctx, w.recipe);
     pith_free(ctx, w.coded);
+    pith_free(ctx, w.lost);
     pith_free(ctx, w.rest);
     pith_free(ctx, w.views);
     archive_index_free(ctx, &w.x);

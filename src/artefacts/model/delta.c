@@ -42,7 +42,7 @@ size_t delta_find(const model_layout *l, meta_string name) {
     if (name.size >= sizeof text) return l->n_views;
     memcpy(text, name.data, name.size);
     text[name.size] = 0;
-    const tensor_view *v = tensor_find(l->file, text);
+    const tensor_view *v = l->file ? tensor_find(l->file, text) : NULL;
     size_t low = 0, high = v ? l->n_views : 0;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -163,6 +163,7 @@ pith_status model_delta_write(pith_ctx *ctx, const uint8_t *base, size_t base_n,
     }
     if (!status) status = put_check(&out);
     p.report->delta_bytes = out.bytes;
+    pith_free(ctx, p.partners);
     delta_sink_close(&out);
     model_layout_free(ctx, &p.base);
     model_layout_free(ctx, &p.fine);
@@ -192,7 +193,7 @@ static pith_status decode(pith_ctx *ctx, const head *h, const model_layout *base
     uint8_t hash[16];
     pith_status status;
     if (h->kind == EXACT) {
-        status = delta_exact_decode(ctx, base, in, out);
+        status = delta_exact_decode(ctx, base, NULL, in, out);
     } else {
         delta_packer packer;
         status = delta_packer_open(ctx, h->packer, h->packer_n, &packer);

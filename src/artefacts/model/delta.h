@@ -3,9 +3,9 @@
  * Exact: every tensor as itself, as that of the base, or as the difference from it (Z. Su et al., "ZipLLM",
  * arXiv:2505.06252). The sibling comes back byte for byte.
  *
- * Ternary (P. Yadav et al., "ComPEFT", arXiv:2311.13171): of tau = sibling - base over all floats at once, the share
- * `keep` of the largest magnitudes becomes +s or -s, the rest 0; s = alpha * std(tau), or their mean magnitude. What
- * comes back is the base with that added, in the base's types.
+ * Ternary (P. Yadav et al., "ComPEFT", arXiv:2311.13171): of tau = sibling - base over all floats of tensors that
+ * differ, the share `keep` of the largest magnitudes becomes +s or -s, the rest 0; s = alpha * std(tau), or their mean
+ * magnitude. What comes back is the base with that added, in the base's types.
  *
  *   head   magic, version, kind; lengths and XXH3-128 of the base and of what comes back; the recipe of the packer
  *   body   of the kind
@@ -33,7 +33,7 @@ typedef struct model_delta_report {
     double entropy_bits;                        /* per element: H(kept share) and a sign each */
     double lost;                                /* |tau - its code|^2 / |tau|^2 */
     double update;                              /* |tau| / |base| */
-    uint64_t skipped;                           /* tensors that differ and are no floats that both have */
+    uint64_t skipped; /* tensors that differ and are no floats of one shape in both: they stay the base's */
 } model_delta_report;
 
 /* Writes what makes fine[fine_n] of base[base_n], both model files. Memory: a few times the largest piece, and the

@@ -1,9 +1,9 @@
 /* Exact deltas. The body: the rest, as the base's or coded; the number of tensors; for each its gap, a tensor of the
  * base or 0 with type and length, and whether it equals that tensor, or its pieces. A piece is its coding, the length
- * of its code, and the code. */
-#include "artefacts/model/delta_parts.h"
+ * of its code, and the code. In a series, floats may be coded by levels instead. */
+#include "artefacts/model/series_parts.h"
 
-enum { SAME, PIECES };
+enum { SAME, PIECES, LEVELS };
 
 /* ---- writing ---- */
 
@@ -55,13 +55,20 @@ static pith_status put_tensor(delta_pair *p, size_t i, delta_sink *out) {
     if (status) return status;
     if (like && memcmp(like->data, v->data, (size_t)v->bytes) == 0) {
         p->report->same++;
-        return put_kind(out, SAME);
+        status = put_kind(out, SAME);
+        return status || !p->series ? status : series_skip(p->ctx, p->series, v->type, v->n_elements);
+    }
+    if (like && p->series && series_is_float(v->type)) {
+        p->report->differences++;
+        status = put_kind(out, LEVELS);
+        return status ? status : series_encode(p->ctx, p->series, &p->base, k, v, out);
     }
     bool uses_base;
     status = put_kind(out, PIECES);
     if (!status)
         status = put_pieces(p, v->type, false, v->data, like ? like->data : NULL, (size_t)v->bytes, &uses_base, out);
     if (!status) ++*(uses_base ? &p->report->differences : &p->report->plain);
+    if (!status && p->series) status = series_skip(p->ctx, p->series, v->type, v->n_elements);
     return status;
 }
 
@@ -87,6 +94,7 @@ pith_status delta_exact_encode(delta_pair *p, delta_sink *out) {
 typedef struct reader {
     pith_ctx *ctx;
     const model_layout *base;
+    series_coder *series;
     repr_reader *in;
     delta_sink *out;
     uint8_t *piece; /* room for one */
@@ -133,7 +141,9 @@ static pith_status take_tensor(reader *r) {
         return malformed(r);
     }
     const uint8_t *kind = repr_take(r->in, 1);
-    if (!kind || *kind > PIECES || (*kind == SAME && !v)) return malformed(r);
+    if (!kind || *kind > LEVELS || (*kind != PIECES && !v)) return malformed(r);
+    if (*kind == LEVELS && (!r->series || !series_is_float((uint32_t)type))) return malformed(r);
+    if (*kind == LEVELS) return series_decode(r->ctx, r->series, r->base, like - 1, r->in, r->out);
     uint64_t step = archive_piece_bytes((tensor_type)type);
     pith_status status = PITH_OK;
     for (uint64_t at = 0; at < bytes && !status; at += step) {
@@ -142,11 +152,14 @@ static pith_status take_tensor(reader *r) {
         if (!status) status = delta_sink_put(r->out, *kind == SAME ? v->data + at : r->piece, n);
         if (!status) status = pith_tick(r->ctx, r->out->bytes, r->out->most);
     }
+    if (!status && r->series && bytes % tensor_type_of((uint32_t)type)->block_bytes == 0)
+        status = series_skip(r->ctx, r->series, (uint32_t)type, bytes / tensor_type_of((uint32_t)type)->block_bytes);
     return status;
 }
 
-pith_status delta_exact_decode(pith_ctx *ctx, const model_layout *base, repr_reader *in, delta_sink *out) {
-    reader r = {ctx, base, in, out, pith_alloc(ctx, ARCHIVE_PIECE_BYTES)};
+pith_status delta_exact_decode(pith_ctx *ctx, const model_layout *base, series_coder *series, repr_reader *in,
+                               delta_sink *out) {
+    reader r = {ctx, base, series, in, out, pith_alloc(ctx, ARCHIVE_PIECE_BYTES)};
     pith_buffer rest = {0};
     uint64_t n_tensors = 0, gap;
     size_t at = 0;
@@ -157,7 +170,7 @@ pith_status delta_exact_decode(pith_ctx *ctx, const model_layout *base, repr_rea
             status = malformed(&r);
             break;
         }
-        status = delta_sink_put(out, rest.data + at, (size_t)gap);
+        if (gap) status = delta_sink_put(out, rest.data + at, (size_t)gap);
         at += (size_t)gap;
         if (!status) status = take_tensor(&r);
     }

@@ -19,11 +19,16 @@ pith_status delta_sink_put(delta_sink *s, const void *data, size_t n);
 void delta_sink_hash(const delta_sink *s, uint8_t hash[16]);
 void delta_sink_close(delta_sink *s);
 
+/* How a series codes floats that continue those of the base (series_levels.c); plain deltas have none. */
+typedef struct series_coder series_coder;
+
 typedef struct delta_pair {
     pith_ctx *ctx;
+    series_coder *series; /* NULL: exact */
     model_layout base, fine;
     const model_delta_options *options;
     model_delta_report *report;
+    const tensor_view **partners; /* ternary: [base.n_views], what is subtracted; NULL where nothing is */
 } delta_pair;
 
 /* The tensor of that name in l; n_views when there is none. */
@@ -31,7 +36,8 @@ size_t delta_find(const model_layout *l, meta_string name);
 
 /* ---- exact (delta_exact.c) ---- */
 pith_status delta_exact_encode(delta_pair *p, delta_sink *out);
-pith_status delta_exact_decode(pith_ctx *ctx, const model_layout *base, repr_reader *in, delta_sink *out);
+pith_status delta_exact_decode(pith_ctx *ctx, const model_layout *base, series_coder *series, repr_reader *in,
+                               delta_sink *out);
 
 /* ---- ternary (delta_ternary.c) ---- */
 

@@ -42,13 +42,28 @@ static bool same_shape(const tensor_view *a, const tensor_view *b) {
     return memcmp(a->ne, b->ne, sizeof a->ne) == 0;
 }
 
-/* The sibling's tensor for view i of the base; NULL when they cannot be subtracted. */
-static const tensor_view *partner(const delta_pair *p, size_t i) {
-    const tensor_view *v = p->base.views[i];
-    if (!is_float(v->type)) return NULL;
-    size_t k = delta_find(&p->fine, v->name);
-    const tensor_view *f = k < p->fine.n_views ? p->fine.views[k] : NULL;
-    return f && is_float(f->type) && same_shape(f, v) ? f : NULL;
+static bool same_bytes(const tensor_view *a, const tensor_view *b) {
+    return a->type == b->type && a->bytes == b->bytes && memcmp(a->data, b->data, (size_t)a->bytes) == 0;
+}
+
+/* Pairs up what can be subtracted and differs: what was not trained does not count among the elements. */
+static pith_status find_partners(delta_pair *p) {
+    size_t n_both = 0;
+    p->partners = pith_zalloc(p->ctx, (p->base.n_views + 1) * sizeof *p->partners);
+    if (!p->partners) return pith_alloc_status(p->ctx);
+    for (size_t i = 0; i < p->base.n_views; i++) {
+        const tensor_view *v = p->base.views[i];
+        size_t k = delta_find(&p->fine, v->name);
+        const tensor_view *f = k < p->fine.n_views ? p->fine.views[k] : NULL;
+        n_both += f != NULL;
+        if (f && same_bytes(v, f)) continue;
+        if (f && is_float(v->type) && is_float(f->type) && same_shape(f, v))
+            p->partners[i] = f;
+        else
+            p->report->skipped++;
+    }
+    p->report->skipped += p->fine.n_views - n_both;
+    return PITH_OK;
 }
 
 static size_t width_of(const tensor_view *v) { return tensor_type_of(v->type)->block_bytes; }
@@ -79,7 +94,7 @@ typedef struct walk {
 /* Calls see for every piece of every pair. */
 static pith_status each_piece(walk *k, bool (*see)(walk *k, size_t n)) {
     for (size_t i = 0; i < k->p->base.n_views; i++) {
-        const tensor_view *v = k->p->base.views[i], *f = partner(k->p, i);
+        const tensor_view *v = k->p->base.views[i], *f = k->p->partners[i];
         for (size_t at = 0; f && at < v->n_elements; at += PIECE_ELEMENTS) {
             size_t n = PITH_MIN(PIECE_ELEMENTS, (size_t)v->n_elements - at);
             subtract(v, f, at, n, k->w, k->tau);
@@ -154,22 +169,11 @@ static void report_plan(const walk *k, const delta_plan *plan, model_delta_repor
         r->lost = (k->squares - 2 * s * k->kept_sum + s * s * (double)k->n_kept) / k->squares;
 }
 
-static void count_skipped(delta_pair *p) {
-    for (size_t i = 0; i < p->base.n_views; i++) {
-        const tensor_view *v = p->base.views[i];
-        if (partner(p, i)) continue;
-        size_t k = delta_find(&p->fine, v->name);
-        const tensor_view *f = k < p->fine.n_views ? p->fine.views[k] : NULL;
-        if (!f || f->type != v->type || f->bytes != v->bytes || memcmp(f->data, v->data, (size_t)v->bytes) != 0)
-            p->report->skipped++;
-    }
-}
-
 static pith_status settle(walk *k, delta_plan *plan) {
     const model_delta_options *o = k->p->options;
     pith_status status = each_piece(k, see_sums);
     if (status) return status;
-    if (k->n == 0) return pith_fail(k->p->ctx, PITH_E_ARGUMENT, "the two models have no floats in common");
+    if (k->n == 0) return PITH_OK; /* siblings that are equal */
     uint64_t wanted = (uint64_t)((double)k->n * o->keep + 0.5);
     wanted = PITH_MAX(wanted, 1);
     k->high = find_bin(k->bins, &wanted);
@@ -185,7 +189,6 @@ static pith_status settle(walk *k, delta_plan *plan) {
     double unit = o->scale == MODEL_DELTA_STD ? k->p->report->std : k->n_kept ? k->kept_sum / (double)k->n_kept : 0;
     plan->value = (float)(o->alpha * unit);
     report_plan(k, plan, k->p->report);
-    count_skipped(k->p);
     return status;
 }
 
@@ -195,7 +198,8 @@ pith_status delta_ternary_plan(delta_pair *p, delta_plan *plan) {
     k.w = pith_alloc(p->ctx, PIECE_ELEMENTS * sizeof *k.w);
     k.tau = pith_alloc(p->ctx, PIECE_ELEMENTS * sizeof *k.tau);
     k.bins = pith_zalloc(p->ctx, N_BINS * sizeof *k.bins);
-    pith_status status = k.w && k.tau && k.bins ? settle(&k, plan) : pith_alloc_status(p->ctx);
+    pith_status status = k.w && k.tau && k.bins ? find_partners(p) : pith_alloc_status(p->ctx);
+    if (!status) status = settle(&k, plan);
     pith_free(p->ctx, k.w);
     pith_free(p->ctx, k.tau);
     pith_free(p->ctx, k.bins);
@@ -264,7 +268,7 @@ static const uint8_t *gap_before(const model_layout *l, size_t i) {
 
 static pith_status put_tensor(delta_pair *p, const delta_plan *plan, delta_packer *packer, size_t i, uint64_t *ties,
                               room *r, delta_sink *out, delta_sink *result) {
-    const tensor_view *v = p->base.views[i], *f = partner(p, i);
+    const tensor_view *v = p->base.views[i], *f = p->partners[i];
     const repr_ops *ops = packer->job.args->stage->impl;
     pith_status status = PITH_OK;
     for (size_t at = 0; at < v->n_elements && !status; at += PIECE_ELEMENTS) {
@@ -299,14 +303,14 @@ pith_status delta_ternary_encode(delta_pair *p, const delta_plan *plan, delta_pa
     room r;
     memcpy(&bits, &plan->value, sizeof bits);
     store32(value, bits);
-    for (size_t i = 0; i < b->n_views; i++) n += partner(p, i) != NULL;
+    for (size_t i = 0; i < b->n_views; i++) n += p->partners[i] != NULL;
     pith_status status = room_open(p->ctx, true, &r);
     if (!status) status = delta_sink_put(out, value, sizeof value);
     if (!status) status = put_number(p->ctx, n, out);
     for (size_t i = 0; i <= b->n_views && !status; i++) {
         status = delta_sink_put(result, gap_before(b, i), model_layout_gap(b, i));
         if (status || i == b->n_views) break;
-        bool coded = partner(p, i) != NULL;
+        bool coded = p->partners[i] != NULL;
         if (coded) status = put_number(p->ctx, i, out);
         if (!status && coded) status = put_tensor(p, plan, packer, i, &ties, &r, out, result);
         if (!status && !coded)

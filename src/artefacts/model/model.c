@@ -8,14 +8,8 @@
 #include "artefacts/model/archive_parts.h"
 #include "artefacts/model/stats.h"
 
-typedef struct sink {
-    pith_ctx *ctx;
-    pith_write_fn write;
-    void *opaque;
-} sink;
-
-static pith_status sink_write(void *opaque, const void *data, size_t size) {
-    sink *s = opaque;
+pith_status archive_sink_write(void *opaque, const void *data, size_t size) {
+    archive_sink *s = opaque;
     if (size && s->write && s->write(s->opaque, data, size) != 0)
         return pith_fail(s->ctx, PITH_E_IO, "the output could not be written");
     return PITH_OK;
@@ -39,26 +33,38 @@ pith_status pith_model_compress(pith_ctx *ctx, const pith_model_options *options
     pith_status status = archive_map(ctx, path, &data, &size);
     if (status) return status;
     if (options && options->stats) status = model_stats_open(ctx, options->stats, &stats);
-    sink s = {ctx, write, opaque};
-    archive_options o = {.recipe = options ? options->recipe : NULL, .stats = stats};
-    if (!status) status = archive_write(ctx, data, size, &o, sink_write, &s);
+    archive_sink s = {ctx, write, opaque};
+    pith_model_loss *wanted = options ? options->loss : NULL;
+    archive_loss loss = {0};
+    archive_options o = {.recipe = options ? options->recipe : NULL, .stats = stats, .loss = wanted ? &loss : NULL};
+    if (!status) status = archive_write(ctx, data, size, &o, archive_sink_write, &s);
+    if (wanted) {
+        *wanted = (pith_model_loss){loss.weights, loss.weights_error, loss.outputs_error, loss.worst_error, {0}};
+        memcpy(wanted->worst, loss.worst, sizeof wanted->worst);
+    }
     if (stats) model_stats_close(ctx, stats);
     munmap((void *)(uintptr_t)data, size);
+    return status;
+}
+
+pith_status archive_open_within(pith_ctx *ctx, const pith_decode_options *limits, const char *path,
+                                model_archive **a) {
+    pith_status status = archive_open(ctx, path, limits ? limits->max_seconds : 0, a);
+    if (status || !limits || archive_about(*a)->original_n <= limits->max_content_size) return status;
+    status = pith_fail(ctx, PITH_E_LIMIT, "%llu bytes of content, the limit is %llu",
+                       (unsigned long long)archive_about(*a)->original_n, (unsigned long long)limits->max_content_size);
+    archive_close(ctx, *a);
     return status;
 }
 
 pith_status pith_model_decompress(pith_ctx *ctx, const pith_decode_options *options, const char *path,
                                   pith_write_fn write, void *opaque) {
     begin(ctx);
-    sink s = {ctx, write, opaque};
+    archive_sink s = {ctx, write, opaque};
     model_archive *a;
-    pith_status status = archive_open(ctx, path, options ? options->max_seconds : 0, &a);
+    pith_status status = archive_open_within(ctx, options, path, &a);
     if (status) return status;
-    if (options && archive_about(a)->original_n > options->max_content_size)
-        status = pith_fail(ctx, PITH_E_LIMIT, "%llu bytes of content, the limit is %llu",
-                           (unsigned long long)archive_about(a)->original_n,
-                           (unsigned long long)options->max_content_size);
-    if (!status) status = archive_restore(ctx, a, 0, write ? sink_write : NULL, &s);
+    status = archive_restore(ctx, a, NULL, write ? archive_sink_write : NULL, &s);
     archive_close(ctx, a);
     return status;
 }

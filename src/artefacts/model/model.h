@@ -9,9 +9,12 @@
 #include "artefacts/model/overlay.h"
 #include "artefacts/model/budget.h"
 #include "artefacts/model/evaluate.h"
+#include "artefacts/model/quantize_ahead.h"
+#include "artefacts/model/experts.h"
 #include "artefacts/model/prune_speed.h"
 #include "artefacts/model/store.h"
 #include "artefacts/model/delta.h"
+#include "artefacts/model/series.h"
 
 /* The artefact's published systems for the registry (methods.c); ends with a NULL name. Its stages are those of
  * kernels/represent. */

@@ -98,15 +98,16 @@ static bool is_float(tensor_type type) {
     return !(type >= TENSOR_I8 && type <= TENSOR_I64) && !(type >= TENSOR_U8 && type <= TENSOR_BOOL);
 }
 
-static bool can_encode(tensor_type type) {
-    float zeros[256] = {0};
+static bool can_encode(tensor_type type, bool importance) {
+    const float zeros[256] = {0};
     uint8_t bytes[2048];
     const tensor_type_info *info = tensor_type_of(type);
     return info && info->in_gguf && type != TENSOR_Q8_K && info->block <= PITH_COUNT(zeros) &&
-           info->block_bytes <= sizeof bytes && blocks_encode(type, zeros, bytes, info->block);
+           info->block_bytes <= sizeof bytes &&
+           blocks_encode_weighted(type, zeros, importance ? zeros : NULL, bytes, 1, info->block);
 }
 
-/* What the tensor gets when its shape allows, else F32 where *settled says that shape does not matter. */
+/* What the tensor gets when its shape allows. */
 static tensor_type wanted_type(planning *p, const tensor_view *t) {
     const quantize_options *o = &p->plan->options;
     bool output = text_is(t->name, "output.weight"), embedding = text_is(t->name, "token_embd.weight");
@@ -135,7 +136,7 @@ static pith_status plan_tensor(planning *p, quantize_tensor *q) {
     plan->n_fallbacks += q->fell_back;
     if (q->type == t->type) return PITH_OK;
     const tensor_type_info *info = tensor_type_of(q->type);
-    if (!can_encode(q->type))
+    if (!can_encode(q->type, true))
         return pith_fail(p->ctx, PITH_E_UNSUPPORTED, "%s: %s is not written", shown(t->name, text), info->name);
     if (tensor_type_of(t->type)->block > 1 && !plan->options.requantize)
         return pith_fail(p->ctx, PITH_E_ARGUMENT, "%s is %s already: made from it, %s loses twice (--requantize does it)",
@@ -160,7 +161,7 @@ static pith_status plan_tensor(planning *p, quantize_tensor *q) {
                              (unsigned long long)t->ne[0], (unsigned long long)t->ne[2]);
         q->importance = NULL;
     }
-    if (!q->importance && quantize_needs_importance(plan->options.mix, t, q->type))
+    if (!q->importance && (quantize_needs_importance(plan->options.mix, t, q->type) || !can_encode(q->type, false)))
         return pith_fail(p->ctx, PITH_E_ARGUMENT, "%s: %s is not done without importance of the inputs (--imatrix)",
                          shown(t->name, text), info->name);
     return PITH_OK;

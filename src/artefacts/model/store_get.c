@@ -27,9 +27,10 @@ static pith_status put(getting *g, const uint8_t *data, uint64_t n) {
 static pith_status put_rest(getting *g, uint64_t n) {
     if (n > g->rest.size - g->rest_at)
         return pith_fail(g->ctx, PITH_E_FORMAT, "%s/store.db: gaps longer than what was between tensors", g->s->path);
+    if (n == 0) return PITH_OK;
     const uint8_t *p = g->rest.data + g->rest_at;
     g->rest_at += (size_t)n;
-    return n ? put(g, p, n) : PITH_OK;
+    return put(g, p, n);
 }
 
 static pith_status load(getting *g, const store_object *o, uint64_t shape) {

@@ -193,6 +193,7 @@ static int try_all(bench_models *b, model_judge *j) {
         r->done = !status;
         if (status) cli_safe_text(r->message, sizeof r->message, pith_error(b->ctx));
         if (status == PITH_E_CANCELLED) return lm_failed(b->ctx, NULL);
+        bench_model_row(b, i);
     }
     return CLI_OK;
 }
@@ -215,6 +216,7 @@ static int judge(bench_models *b, const bench_options *o, const pith_buffer *tex
     b->items = model_ruler_items(ruler);
     b->perplexity = model_ruler_perplexity(ruler);
     b->halves = model_judge_halves(j);
+    bench_model_head(b);
     int result = try_all(b, j);
     model_judge_free(b->ctx, j);
     return result;

@@ -60,6 +60,9 @@ typedef struct bench_models {
     bool halves;
 } bench_models;
 
+/* The table as it comes: nothing with --json. Then the claims, or all of it as JSON. */
+void bench_model_head(const bench_models *b);
+void bench_model_row(const bench_models *b, unsigned i);
 int bench_model_report(const bench_models *b);
 int bench_model_plot(const bench_models *b, const char *path, bool replace);
 

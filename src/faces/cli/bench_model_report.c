@@ -151,8 +151,8 @@ static void print_claims(const bench_models *b) {
     }
 }
 
-int bench_model_report(const bench_models *b) {
-    if (b->common->json) return report_json(b);
+void bench_model_head(const bench_models *b) {
+    if (b->common->json) return;
     uint64_t weights = 0, bytes = 0;
     for (size_t i = 0; i < b->base->n_tensors; i++) {
         weights += b->base->tensors[i].n_elements;
@@ -165,11 +165,18 @@ int bench_model_report(const bench_models *b) {
     printf("calibrated on %s, %llu tokens\n", b->calibration, (unsigned long long)b->calibration_tokens);
     printf("%-15s %11s %7s %10s %8s %9s %7s %6s %9s %8s  %s\n", "", "bytes", "bits", "KL nats", "+-", "ppl", "top-1",
            "flips", "encode s", "decode s", "code");
-    const char *group = "";
-    for (unsigned i = 0; i < b->n; i++) {
-        if (strcmp(group, b->results[i].code.group) != 0) printf("%s\n", group = b->results[i].code.group);
-        print_row(&b->results[i]);
-    }
+}
+
+void bench_model_row(const bench_models *b, unsigned i) {
+    if (b->common->json) return;
+    const char *group = b->results[i].code.group;
+    if (!i || strcmp(group, b->results[i - 1].code.group) != 0) printf("%s\n", group);
+    print_row(&b->results[i]);
+    fflush(stdout);
+}
+
+int bench_model_report(const bench_models *b) {
+    if (b->common->json) return report_json(b);
     print_claims(b);
     return CLI_OK;
 }

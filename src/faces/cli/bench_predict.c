@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "faces/cli/bench_budget.h"
 #include "faces/cli/bench_predict.h"
 
 static const struct {
@@ -12,7 +13,11 @@ static const struct {
 } experiments[] = {{"few-shot", bench_few_shot},     {"zip-fit", bench_zip_fit}, {"dated", bench_dated},
                    {"equal-info", bench_equal_info}, {"llmzip", bench_llmzip},   {"lmic", bench_lmic},
                    {"lmcompress", bench_lmcompress},
-                   {"prune-tasks", bench_prune_tasks}};
+                   {"prune-tasks", bench_prune_tasks}, {"weights", bench_weights}, {"cuts", bench_cuts},
+                   {"subspace", bench_subspace}, {"concat-svd", bench_concat_svd}, {"moe", bench_moe},
+                  {"evopress", bench_evopress},     {"casp", bench_casp},
+                  {"pd-quant", bench_pd_quant},     {"gaussian", bench_gaussian},
+                  {"bitstack", bench_bitstack}};
 
 bool bench_predict_run(int argc, char **argv, int *result) {
     for (size_t i = 0; argc > 0 && i < PITH_COUNT(experiments); i++)

@@ -19,7 +19,7 @@ typedef struct experiment {
     const char *column[EXP_COLUMNS];
     unsigned decimals[EXP_COLUMNS], n_columns;
     unsigned n_claims, n_refuted;
-    char verdict[1200];
+    char verdict[3000];
 } experiment;
 
 #define EXP_HELP                                                                                                       \
@@ -77,5 +77,10 @@ int bench_llmzip(int argc, char **argv);
 int bench_lmic(int argc, char **argv);
 int bench_lmcompress(int argc, char **argv);
 int bench_prune_tasks(int argc, char **argv);
+int bench_weights(int argc, char **argv);
+int bench_cuts(int argc, char **argv);
+int bench_subspace(int argc, char **argv);
+int bench_concat_svd(int argc, char **argv);
+int bench_moe(int argc, char **argv);
 
 #endif

@@ -21,6 +21,8 @@ const char cli_bench_help[] =
     "       pith bench flips|runtime|speculate [OPTIONS]  (claims about language models; --help says more)\n"
     "       pith bench few-shot|zip-fit|dated|equal-info|llmzip|lmic|lmcompress|prune-tasks [OPTIONS]\n"
     "                                  (claims about code length)\n"
+    "       pith bench cuts|subspace|concat-svd [OPTIONS]\n"
+    "                                  (claims about models cut smaller)\n"
     "\n"
     "Compresses and restores each file with every level of pith and every installed peer\n"
     "(gzip, bzip2, xz, zstd, brotli, bzip3, 7z PPMd, zpaq), compares the bytes, and prints\n"

@@ -23,10 +23,11 @@ int lm_tune_main(int argc, char **argv);
 /* ---- options (cmd_lm_options.c) ---- */
 
 typedef enum lm_option_kind {
-    LM_FLAG,   /* bool */
-    LM_TEXT,   /* const char * */
-    LM_NUMBER, /* uint64_t within [low, high] */
-    LM_REAL    /* double, finite */
+    LM_FLAG,    /* bool */
+    LM_TEXT,    /* const char * */
+    LM_NUMBER,  /* uint64_t within [low, high] */
+    LM_REAL,    /* double, finite */
+    LM_OPTIONAL /* const char *: "" when it stands alone, else what follows its = */
 } lm_option_kind;
 
 /* One option of a verb: --name=VALUE or --name VALUE; with `letter` also -xVALUE or -x VALUE. */

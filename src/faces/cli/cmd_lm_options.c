@@ -18,6 +18,7 @@ static int set_value(const lm_option *option, const char *verb, const char *text
     double real;
     switch (option->kind) {
     case LM_FLAG: *(bool *)option->value = true; return CLI_OK;
+    case LM_OPTIONAL: *(const char **)option->value = text; return CLI_OK;
     case LM_TEXT:
         if (!*text) return cli_error("%s: --%s wants a value", verb, option->name);
         *(const char **)option->value = text;
@@ -46,6 +47,7 @@ static int take_long(reader *r, const char *arg) {
         if (option->kind == LM_FLAG)
             return name[n] ? cli_error("%s: --%s takes no value", r->verb, option->name)
                            : set_value(option, r->verb, "");
+        if (option->kind == LM_OPTIONAL && !name[n]) return set_value(option, r->verb, "");
         if (name[n] == '=') return set_value(option, r->verb, name + n + 1);
         if (!*r->rest) return cli_error("%s: --%s wants a value", r->verb, option->name);
         return set_value(option, r->verb, *r->rest++);

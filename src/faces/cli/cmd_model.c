@@ -7,21 +7,26 @@ const char cli_model_help[] =
     "Usage: pith model info FILE [--json] [--tensors]\n"
     "       pith model convert IN OUT [--type=TYPE] [--to=FORMAT] [OPTIONS]\n"
     "       pith model validate FILE\n"
-    "       pith model quantize IN OUT.gguf --type=MIX [OPTIONS]   (quantize --help says more)\n"
-    "       pith model stats MODEL TEXT... -o FILE [OPTIONS]       (the same for these)\n"
-    "       pith model eval BASE SMALLER [TEXT] [OPTIONS]\n"
-    "       pith model diff A B [OPTIONS]\n"
+    "       pith model VERB [OPTIONS] ...      (the others; pith model VERB --help says more)\n"
     "\n"
     "Reads GGUF, safetensors (one file, an index, or a Hugging Face directory with config.json),\n"
     "NumPy arrays, llama2.c checkpoints and rwkv.cpp files.\n"
     "\n"
-    "info      format, architecture, hyper-parameters, tokenizer, bytes and bits per weight\n"
-    "convert   to GGUF, safetensors or one NumPy array, by the name of OUT\n"
-    "validate  checks every count, range and name, and that all scales and floats are finite\n"
-    "quantize  a GGUF file in llama.cpp's mixes of block types, with importance or error feedback\n"
-    "stats     what the inputs of a model's matrices look like over a text, for recipes and llama.cpp\n"
-    "eval      what a smaller file or a recipe costs: bytes by part, perplexity, divergence, flips\n"
-    "diff      two files of weights, tensor by tensor\n"
+    "info          format, architecture, hyper-parameters, tokenizer, bytes and bits per weight\n"
+    "convert       to GGUF, safetensors or one NumPy array, by the name of OUT\n"
+    "validate      checks every count, range and name, and that all scales and floats are finite\n"
+    "quantize      a GGUF file in llama.cpp's mixes of block types, with importance or error feedback\n"
+    "stats         what the inputs of a model's matrices look like over a text, for recipes and llama.cpp\n"
+    "eval          what a smaller file or a recipe costs: bytes by part, perplexity, divergence, flips\n"
+    "diff          two files of weights, tensor by tensor\n"
+    "compress      to an archive: without loss, or by a recipe that loses something\n"
+    "decompress    from an archive; load is the same\n"
+    "explain-size  where the bytes of a model file or an archive are\n"
+    "allocate      a recipe that spends bits where they matter most\n"
+    "prune         fewer neurons, heads, layers or channels, as a smaller ordinary GGUF file\n"
+    "store         many models in one folder, what they share kept once\n"
+    "delta         what makes one model of another; apply is the way back\n"
+    "split         a mixture of experts out of a dense model, to try things on\n"
     "\n"
     "      --tensors         info: list every tensor too\n"
     "      --json            info: one JSON object\n"
@@ -50,14 +55,18 @@ static const struct model_verb {
     {"quantize", model_quantize_main},
     {"compress", model_compress_main},
     {"decompress", model_decompress_main},
+    {"load", model_decompress_main},
     {"explain-size", model_explain_size_main},
     {"prune", model_prune_main},
+    {"budget", model_budget_main},
     {"allocate", model_allocate_main},
     {"eval", model_eval_main},
     {"diff", model_diff_main},
     {"store", model_store_main},
+    {"split", model_split_main},
     {"delta", model_delta_main},
     {"apply", model_apply_main},
+    {"series", model_series_main},
     {NULL, NULL},
 };
 

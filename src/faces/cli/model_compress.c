@@ -1,180 +1,196 @@
-/* pith model compress, decompress, explain-size: model files to archives and back, and where their bytes are. */
-#include <errno.h>
+/* pith model compress: a model file to its archive, without loss or by a recipe, checked by decoding it again. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "faces/cli/cmd_lm.h"
+#include "artefacts/model/model.h"
 #include "faces/cli/model.h"
-#include "pith/model.h"
+#include "faces/cli/model_budget.h"
+#include "faces/cli/model_job.h"
 
-#define SUFFIX ".pith"
+#define DEFAULT_BITS 4.0 /* of --lossy alone */
 
 static const char compress_help[] =
     "Usage: pith model compress [OPTIONS] MODEL [ARCHIVE]\n\n"
-    "Writes MODEL (GGUF, safetensors, NumPy, llama2.c, rwkv.cpp) to ARCHIVE (default: MODEL" SUFFIX ")\n"
+    "Writes MODEL (GGUF, safetensors, NumPy, llama2.c, rwkv.cpp) to ARCHIVE (default: MODEL" MODEL_JOB_SUFFIX ")\n"
     "without loss, decodes it again and compares before it says so.\n\n"
+    "      --lossy[=BITS]  code matrices with so many bits per weight (default 4): one step for\n"
+    "                      each, errors fed forward, indices in an adaptive arithmetic code.\n"
+    "                      Means --recipe='step(bits=BITS) | ctxac @ obs'\n"
     "      --recipe=TEXT   code matrices by a recipe, which loses something: rules of\n"
     "                      PATTERN -> STAGES, by names of tensors. Vectors, and what no pattern\n"
     "                      names, stay exact\n"
-    "      --stats=FILE    what the inputs of matrices are like (pith model stats): weighs errors\n"
+    "      --size=BYTES    a recipe that keeps the archive below so many bytes: each matrix gets what\n"
+    "                      its errors are worth. Or --bpw=X bits a weight, or --max-kl=X nats by\n"
+    "                      which answers may differ; --levels, --method, --text as in\n"
+    "                      pith model budget, which prints the recipe\n"
+    "      --stats=FILE    what the inputs of matrices are like (pith model stats): errors go where\n"
+    "                      they matter least\n"
     "      --rm            remove MODEL once the archive is verified and on disk\n"
     "  -f, --force         overwrite ARCHIVE\n"
     "  -T#, --threads=#    threads (default: one for each processor)\n"
-    "  -M#, --memory=#     memory limit (default 1G; mapped files do not count)\n"
+    "  -M#, --memory=#     memory limit (default 1G; mapped files do not count). A recipe takes\n"
+    "                      four times the floats of the largest matrix, and more when it nests\n"
     "      --json          one JSON object\n"
     "  -q                  no progress and no notes\n\n"
     "Examples:\n"
     "  pith model compress model.bf16.gguf\n"
-    "  pith model compress --recipe='*.weight -> q(4, group=128) | rans' model.f16.gguf small.pith\n";
+    "  pith model compress --lossy=4.5 --stats=model.stats model.f16.gguf small.pith\n"
+    "  pith model compress --size=2.5GB --stats=model.stats model.f16.gguf small.pith\n"
+    "  pith model compress --recipe='*attn* -> q(4, group=128) | rans ; * -> step' model.f16.gguf\n";
 
-static const char decompress_help[] =
-    "Usage: pith model decompress [OPTIONS] ARCHIVE [MODEL]\n\n"
-    "Restores a model file (default: ARCHIVE without " SUFFIX "): the very bytes of the original, or,\n"
-    "where a recipe coded it, the same file with its matrices as the archive keeps them.\n\n"
-    "      --test          decode and check everything, write nothing\n"
-    "      --max-time=SEC  refuse what would take more processor seconds\n"
-    "      --rm            remove ARCHIVE once MODEL is on disk\n"
-    "  -f, --force         overwrite MODEL\n"
-    "  -T#, --threads=#    threads (default: one for each processor)\n"
-    "  -M#, --memory=#     memory limit (default 1G; mapped files do not count)\n"
-    "      --json          one JSON object\n"
-    "  -q                  no progress and no notes\n";
+typedef struct compression {
+    model_job j; /* first: run functions get it */
+    const char *recipe, *lossy, *stats;
+    char lossy_recipe[64];
+    budget_request budget;
+    budget_answer answer;
+    pith_model_loss loss;
+    pith_model_info info;
+    repr_parts parts; /* of what the recipe coded */
+} compression;
 
 static double share(uint64_t part, uint64_t whole) { return whole ? (double)part / (double)whole : 0; }
 
 static double bits(uint64_t bytes, uint64_t weights) { return 8 * share(bytes, weights); }
 
-/* ---- what both directions share --------------------------------------------------------------------------- */
+/* ---- the work -------------------------------------------------------------------------------------------- */
 
-typedef struct job {
-    lm_options o;
-    pith_ctx *ctx;
-    const char *in, *out;
-    char *derived; /* owned name behind `out` when it was not given */
-    struct stat st;
-    cli_output file;
-    bool remove, test;
-    double max_seconds, seconds;
-    const char *recipe, *stats;
-    pith_model_info info;
-} job;
-
-static int sink(void *opaque, const void *data, size_t size) {
-    job *j = opaque;
-    int error = cli_output_write(&j->file, data, size);
-    if (error) cli_error("%s: %s", j->out, strerror(error));
-    return error;
+/* What --lossy stands for. */
+static int choose_recipe(compression *c) {
+    if (c->lossy) {
+        char *end;
+        double wanted = *c->lossy ? strtod(c->lossy, &end) : DEFAULT_BITS;
+        if (*c->lossy && (*end || !(wanted >= 0.25 && wanted <= 16)))
+            return cli_error("model compress: --lossy: bits per weight from 0.25 to 16, not '%s'", c->lossy);
+        if (c->recipe) return cli_error("model compress: --lossy is a recipe; not beside --recipe");
+        snprintf(c->lossy_recipe, sizeof c->lossy_recipe, "step(bits=%g) | ctxac @ obs", wanted);
+        c->recipe = c->lossy_recipe;
+    }
+    if (budget_requested(&c->budget)) {
+        if (c->recipe) return cli_error("model compress: a budget chooses the recipe; not beside --recipe or --lossy");
+        c->budget.stats = c->stats;
+        if (budget_find(c->j.ctx, c->j.in, &c->j.o, &c->budget, false, &c->answer) != CLI_OK) return CLI_FAIL;
+        c->recipe = (const char *)c->answer.recipe.data;
+    }
+    if (c->stats && !c->recipe) return cli_error("model compress: --stats serves --lossy, a --recipe or a budget");
+    if ((c->lossy || budget_requested(&c->budget)) && !c->stats)
+        cli_warn("without --stats all errors count the same; pith model stats MODEL TEXT -o FILE makes them");
+    return CLI_OK;
 }
 
-/* The session's message unless a write has told its own already. */
-static int failed(job *j, pith_status status) {
-    if (status == PITH_E_IO && strcmp(pith_error(j->ctx), "the output could not be written") == 0) return CLI_FAIL;
-    if (status == PITH_E_CANCELLED && cli_stop_signal()) return CLI_FAIL;
-    return cli_error("%s: %s%s", j->in, pith_error(j->ctx), status == PITH_E_LIMIT ? " (-M and --max-time set limits)" : "");
-}
-
-static int start(job *j) {
-    if (stat(j->in, &j->st) != 0) return cli_error("%s: %s", j->in, strerror(errno));
-    if (!S_ISREG(j->st.st_mode)) return cli_error("%s: not a regular file", j->in);
-    if (j->test) return CLI_OK;
-    struct stat st;
-    bool there = stat(j->out, &st) == 0;
-    if (there && st.st_dev == j->st.st_dev && st.st_ino == j->st.st_ino)
-        return cli_error("%s: is input and output at once", j->in);
-    if (there && S_ISREG(st.st_mode) && !j->o.force)
-        return cli_error("%s: already exists; not overwritten (-f does)", j->out);
-    return cli_output_open(&j->file, j->out);
-}
-
-/* The input goes only when it is still the file that was read. */
-static int remove_input(const job *j) {
-    struct stat st;
-    if (lstat(j->in, &st) == 0 && S_ISLNK(st.st_mode)) return cli_error("%s: is a symbolic link; not removed", j->in);
-    if (stat(j->in, &st) != 0 || st.st_dev != j->st.st_dev || st.st_ino != j->st.st_ino ||
-        st.st_size != j->st.st_size || st.st_mtim.tv_sec != j->st.st_mtim.tv_sec ||
-        st.st_mtim.tv_nsec != j->st.st_mtim.tv_nsec)
-        return cli_error("%s: has changed meanwhile; not removed", j->in);
-    return unlink(j->in) == 0 ? CLI_OK : cli_error("%s: cannot remove it: %s", j->in, strerror(errno));
-}
-
-static void watch(job *j, cli_progress *progress, const char *verb) {
-    cli_progress_start(progress, verb, j->in, 0);
-    pith_ctx_set_progress(j->ctx, cli_progress_show, progress);
-}
-
-static void unwatch(job *j, cli_progress *progress) {
-    cli_progress_clear(progress);
-    pith_ctx_set_progress(j->ctx, NULL, NULL);
-}
-
-/* ---- compress ------------------------------------------------------------------------------------------------ */
-
-static int verify(job *j) {
+/* Decodes everything from what was written, and counts what the bytes are. */
+static int verify(compression *c) {
     cli_progress progress;
-    pith_decode_options options;
-    pith_decode_options_init(&options);
-    options.max_seconds = INFINITY; /* our own archive */
-    watch(j, &progress, "verifying");
-    pith_status status = pith_model_decompress(j->ctx, &options, j->file.temp, NULL, NULL);
-    if (!status) status = pith_model_info_get(j->ctx, j->file.temp, &j->info);
-    unwatch(j, &progress);
+    model_archive *a;
+    archive_wish wish = {.parts = &c->parts};
+    const char *path = c->j.file.temp;
+    pith_ctx *ctx = c->j.ctx;
+    model_job_watch(&c->j, &progress, "verifying");
+    pith_begin(ctx);
+    pith_status status = archive_open(ctx, path, INFINITY, &a); /* our own archive: no limit of time */
+    if (!status) {
+        status = archive_restore(ctx, a, &wish, NULL, NULL);
+        archive_close(ctx, a);
+    }
+    if (!status) status = pith_model_info_get(ctx, path, &c->info);
+    model_job_unwatch(&c->j, &progress);
     if (!status) return CLI_OK;
-    return cli_error("%s: the archive does not decode to it: %s", j->in, pith_error(j->ctx));
+    return cli_error("%s: the archive does not decode to it: %s", c->j.in, pith_error(ctx));
 }
 
-static int compress(job *j) {
+static int compress(compression *c) {
     cli_progress progress;
+    model_job *j = &c->j;
     pith_model_options options;
     pith_model_options_init(&options);
-    options.recipe = j->recipe;
-    options.stats = j->stats;
-    int result = j->stats && !j->recipe ? cli_error("model compress: --stats serves a --recipe") : start(j);
+    options.recipe = c->recipe;
+    options.stats = c->stats;
+    options.loss = c->recipe ? &c->loss : NULL;
+    int result = model_job_start(j);
     if (result != CLI_OK) return result;
     double begun = cli_now();
-    watch(j, &progress, "compressing");
-    pith_status status = pith_model_compress(j->ctx, &options, j->in, sink, j);
-    unwatch(j, &progress);
+    model_job_watch(j, &progress, "compressing");
+    pith_status status = pith_model_compress(j->ctx, &options, j->in, model_job_write, j);
+    model_job_unwatch(j, &progress);
     j->seconds = cli_now() - begun;
-    if (status) result = failed(j, status);
+    if (status) result = model_job_failed(j, status);
     if (result == CLI_OK && !j->file.temp) result = cli_error("%s: is no file that could be read back", j->out);
     if (result == CLI_OK) result = cli_output_finish(&j->file, &j->st);
-    if (result == CLI_OK) result = verify(j);
+    if (result == CLI_OK) result = verify(c);
     if (result == CLI_OK) result = cli_output_commit(&j->file, j->o.force);
-    if (result == CLI_OK && j->remove) result = remove_input(j);
+    if (result == CLI_OK && j->remove) result = model_job_remove_input(j);
     return result;
 }
 
-static int report_json(const job *j) {
-    const pith_model_info *i = &j->info;
+/* ---- the report -------------------------------------------------------------------------------------------- */
+
+static const char *kind_name(repr_part_kind kind) {
+    return kind == REPR_PART_CODES ? "codes" : kind == REPR_PART_NUMBERS ? "numbers" : "side";
+}
+
+static json_t *number_or_null(double x) { return isnan(x) ? json_null() : json_real(x); }
+
+static void loss_json(const compression *c, json_t *object) {
+    const pith_model_info *i = &c->info;
+    json_t *parts = json_array();
+    for (size_t k = 0; k < c->parts.n; k++)
+        json_array_append_new(parts, json_pack("{s:s, s:s, s:I, s:f}", "stage", c->parts.list[k].stage, "kind",
+                                               kind_name(c->parts.list[k].kind), "bytes",
+                                               (json_int_t)c->parts.list[k].bytes, "bits_per_weight",
+                                               bits(c->parts.list[k].bytes, c->loss.weights)));
+    json_object_set_new(object, "recipe", cli_json_text(c->recipe));
+    json_object_set_new(object, "coded_weights", json_integer((json_int_t)i->weights));
+    json_object_set_new(object, "coded_archive_bytes", json_integer((json_int_t)i->weights_coded));
+    json_object_set_new(object, "coded_bits_per_weight", json_real(bits(i->weights_coded, i->weights)));
+    json_object_set_new(object, "parts", parts);
+    json_object_set_new(object, "weights_error", json_real(c->loss.weights_error));
+    json_object_set_new(object, "outputs_error", number_or_null(c->loss.outputs_error));
+    json_object_set_new(object, "worst_error", json_real(c->loss.worst_error));
+    json_object_set_new(object, "worst_tensor", cli_json_text(c->loss.worst));
+}
+
+static int report_json(const compression *c) {
+    const pith_model_info *i = &c->info;
     json_t *object = json_pack(
-        "{s:o, s:I, s:I, s:f, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "file", cli_json_text(j->in),
+        "{s:o, s:I, s:I, s:f, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "file", cli_json_text(c->j.in),
         "bytes", (json_int_t)i->content_size, "archive_bytes", (json_int_t)i->archive_size, "share",
         share(i->archive_size, i->content_size), "lossless", !i->lossy, "xxh3", cli_json_hash(i->hash), "tensors",
         (json_int_t)i->n_tensors, "same_tensors", (json_int_t)i->n_same, "rest_bytes", (json_int_t)i->rest_size,
         "rest_archive_bytes", (json_int_t)i->rest_coded, "exact_bytes", (json_int_t)i->exact_size,
-        "exact_archive_bytes", (json_int_t)i->exact_coded, "coded_tensors", (json_int_t)i->n_coded, "seconds", j->seconds);
-    if (object && i->lossy) {
-        json_object_set_new(object, "coded_weights", json_integer((json_int_t)i->weights));
-        json_object_set_new(object, "coded_archive_bytes", json_integer((json_int_t)i->weights_coded));
-        json_object_set_new(object, "coded_bits_per_weight", json_real(bits(i->weights_coded, i->weights)));
-    }
+        "exact_archive_bytes", (json_int_t)i->exact_coded, "coded_tensors", (json_int_t)i->n_coded, "seconds",
+        c->j.seconds);
+    if (object && i->lossy) loss_json(c, object);
     return cli_json_print(stdout, object, JSON_COMPACT);
 }
 
-static int report(const job *j) {
-    const pith_model_info *i = &j->info;
+static void report_loss(const compression *c) {
+    const pith_model_info *i = &c->info;
+    char shown[64];
+    printf("  coded by the recipe  %" PRIu64 " tensors, %" PRIu64 " weights, %.3f bits per weight\n", i->n_coded,
+           i->weights, bits(i->weights_coded, i->weights));
+    for (size_t k = 0; k < c->parts.n; k++) {
+        char what[64];
+        snprintf(what, sizeof what, "%s: %s", c->parts.list[k].stage, kind_name(c->parts.list[k].kind));
+        printf("    %-18s %12" PRIu64 " bytes, %.4f bits per weight\n", what, c->parts.list[k].bytes,
+               bits(c->parts.list[k].bytes, c->loss.weights));
+    }
+    printf("  relative error       weights %.3e (%.1f dB)", c->loss.weights_error, -10 * log10(c->loss.weights_error));
+    if (!isnan(c->loss.outputs_error)) printf(", outputs %.3e", c->loss.outputs_error);
+    if (c->loss.worst[0])
+        printf("; most in %s, %.3e", cli_safe_text(shown, sizeof shown, c->loss.worst), c->loss.worst_error);
+    printf("\n");
+}
+
+static int report(const compression *c) {
+    const pith_model_info *i = &c->info;
     char a[16], b[16];
-    if (j->o.json) return report_json(j);
+    if (c->j.o.json) return report_json(c);
     if (cli_verbosity < 0) return CLI_OK;
-    printf("%s: %s -> %s, %.1f %%, %s; %.2f s\n", j->in, cli_size_text(a, i->content_size),
+    printf("%s: %s -> %s, %.1f %%, %s; %.2f s\n", c->j.in, cli_size_text(a, i->content_size),
            cli_size_text(b, i->archive_size), 100 * share(i->archive_size, i->content_size),
-           i->lossy ? "lossy" : "lossless, checked", j->seconds);
-    if (i->lossy)
-        printf("  coded by the recipe  %" PRIu64 " tensors, %" PRIu64 " weights, %.3f bits per weight\n", i->n_coded,
-               i->weights, bits(i->weights_coded, i->weights));
+           i->lossy ? "lossy" : "lossless, checked", c->j.seconds);
+    if (i->lossy) report_loss(c);
     if (i->exact_size)
         printf("  exact                %" PRIu64 " tensors, %" PRIu64 " -> %" PRIu64 " bytes, %.1f %%\n",
                i->n_tensors - i->n_coded, i->exact_size, i->exact_coded, 100 * share(i->exact_coded, i->exact_size));
@@ -182,98 +198,36 @@ static int report(const job *j) {
     return CLI_OK;
 }
 
-static int run_compress(job *j) {
+static int run(model_job *j) {
+    compression *c = (compression *)(void *)j;
+    int result = choose_recipe(c);
+    if (result != CLI_OK) return result;
     if (!j->out) {
         size_t n = strlen(j->in);
-        j->derived = malloc(n + sizeof SUFFIX);
-        if (!j->derived) return cli_error("out of memory");
+        j->derived = malloc(n + sizeof MODEL_JOB_SUFFIX);
+        if (!j->derived) {
+            budget_answer_free(j->ctx, &c->answer);
+            return cli_error("out of memory");
+        }
         memcpy(j->derived, j->in, n);
-        memcpy(j->derived + n, SUFFIX, sizeof SUFFIX);
+        memcpy(j->derived + n, MODEL_JOB_SUFFIX, sizeof MODEL_JOB_SUFFIX);
         j->out = j->derived;
     }
-    int result = compress(j);
-    return result == CLI_OK ? report(j) : result;
-}
-
-/* ---- decompress -------------------------------------------------------------------------------------------------- */
-
-static int decompress(job *j) {
-    cli_progress progress;
-    pith_decode_options options;
-    pith_decode_options_init(&options);
-    options.max_seconds = j->max_seconds;
-    int result = start(j);
-    if (result != CLI_OK) return result;
-    double begun = cli_now();
-    watch(j, &progress, j->test ? "testing" : "decompressing");
-    pith_status status = pith_model_decompress(j->ctx, &options, j->in, j->test ? NULL : sink, j);
-    if (!status) status = pith_model_info_get(j->ctx, j->in, &j->info);
-    unwatch(j, &progress);
-    j->seconds = cli_now() - begun;
-    if (status) return failed(j, status);
-    if (j->test) return CLI_OK;
-    result = cli_output_finish(&j->file, &j->st);
-    if (result == CLI_OK) result = cli_output_commit(&j->file, j->o.force);
-    if (result == CLI_OK && j->remove) result = remove_input(j);
-    return result;
-}
-
-static int run_decompress(job *j) {
-    size_t n = strlen(j->in), suffix_n = strlen(SUFFIX);
-    if (!j->out && !j->test) {
-        if (n <= suffix_n || strcmp(j->in + n - suffix_n, SUFFIX) != 0)
-            return cli_error("%s: unknown suffix (" SUFFIX " expected); name the output too", j->in);
-        j->derived = strdup(j->in);
-        if (!j->derived) return cli_error("out of memory");
-        j->derived[n - suffix_n] = 0;
-        j->out = j->derived;
-    }
-    int result = decompress(j);
-    if (result != CLI_OK) return result;
-    if (j->o.json) return report_json(j);
-    char a[16];
-    if (cli_verbosity >= 0)
-        printf("%s: %s, %s; %.2f s\n", j->in, cli_size_text(a, j->info.content_size),
-               j->info.lossy ? "lossy, as its recipe keeps it" : "lossless, checked", j->seconds);
-    return CLI_OK;
-}
-
-/* ---- the verbs ------------------------------------------------------------------------------------------------------ */
-
-static int run_verb(job *j, const char *verb, const char *help, int (*run)(job *)) {
-    int result = CLI_OK;
-    if (j->o.help) return cli_help(help);
-    if (j->o.n_names == 0) return cli_error("model %s: which file?", verb);
-    j->in = j->o.names[0];
-    j->out = j->o.n_names > 1 ? j->o.names[1] : NULL;
-    j->file.fd = -1;
-    j->ctx = lm_session_of(&j->o);
-    if (!j->ctx) return CLI_FAIL;
-    result = run(j);
-    cli_output_discard(&j->file);
-    free(j->derived);
-    pith_ctx_free(j->ctx);
+    result = compress(c);
+    if (result == CLI_OK) result = report(c);
+    budget_answer_free(j->ctx, &c->answer);
     return result;
 }
 
 int model_compress_main(int argc, char **argv) {
-    job j = {.file = {.fd = -1}};
-    const lm_option options[] = {{.name = "recipe", .kind = LM_TEXT, .value = &j.recipe},
-                                 {.name = "stats", .kind = LM_TEXT, .value = &j.stats},
-                                 {.name = "rm", .kind = LM_FLAG, .value = &j.remove}};
-    int result = lm_options_parse(&j.o, argc, argv, options, PITH_COUNT(options), 2);
-    if (result == CLI_OK) result = run_verb(&j, argv[0], compress_help, run_compress);
-    lm_options_free(&j.o);
-    return result;
-}
-
-int model_decompress_main(int argc, char **argv) {
-    job j = {.file = {.fd = -1}};
-    const lm_option options[] = {{.name = "test", .kind = LM_FLAG, .value = &j.test},
-                                 {.name = "max-time", .kind = LM_REAL, .value = &j.max_seconds},
-                                 {.name = "rm", .kind = LM_FLAG, .value = &j.remove}};
-    int result = lm_options_parse(&j.o, argc, argv, options, PITH_COUNT(options), 2);
-    if (result == CLI_OK) result = run_verb(&j, argv[0], decompress_help, run_decompress);
-    lm_options_free(&j.o);
+    compression c = {.j = {.verb = argv[0], .file = {.fd = -1}}, .budget = {BUDGET_REQUEST_DEFAULTS}};
+    const lm_option options[] = {BUDGET_REQUEST_OPTIONS(c.budget),
+                                 {.name = "recipe", .kind = LM_TEXT, .value = &c.recipe},
+                                 {.name = "lossy", .kind = LM_OPTIONAL, .value = &c.lossy},
+                                 {.name = "stats", .kind = LM_TEXT, .value = &c.stats},
+                                 {.name = "rm", .kind = LM_FLAG, .value = &c.j.remove}};
+    int result = lm_options_parse(&c.j.o, argc, argv, options, PITH_COUNT(options), 2);
+    if (result == CLI_OK) result = model_job_run(&c.j, compress_help, run);
+    lm_options_free(&c.j.o);
     return result;
 }

@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "artefacts/model/quantize_ahead.h"
+#include "artefacts/model/model.h"
 #include "faces/cli/cmd_lm.h"
 #include "faces/cli/model.h"
 

@@ -45,14 +45,17 @@ bool blocks_valid(tensor_type type, const uint8_t *src, size_t n_blocks, size_t 
 
 /* Encoders without importance weights, byte for byte what ggml's quantization of a tensor without
  * an importance matrix gives (quantize_row_*_ref; for IQ4_NL and IQ4_XS quantize_iq4_*): F32, F16,
- * BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q8_K, Q2_K to Q6_K, IQ4_NL, IQ4_XS, TQ1_0, TQ2_0, MXFP4.
- * False for others. n is a whole number of blocks; dst holds tensor_type_bytes. NaN and infinity in
- * src are no errors here (look for them with blocks_valid on the floats): they cost their block
- * its values, and perhaps a finite scale. */
+ * BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q8_K, Q2_K to Q6_K, IQ4_NL, IQ4_XS, TQ1_0, TQ2_0, MXFP4,
+ * IQ2_S, IQ3_XXS, IQ3_S, IQ1_M. (After a group of 32 zeros in an IQ3_S block of other numbers ggml,
+ * as of 0.25.1, puts the indices in wrong places; here they are where decoders look.) False for
+ * others. n is a whole number of blocks; dst holds tensor_type_bytes. NaN and infinity in src are no
+ * errors here (look for them with blocks_valid on the floats): they cost their block its values, and
+ * perhaps a finite scale. */
 bool blocks_encode(tensor_type type, const float *src, uint8_t *dst, size_t n);
 /* The same for a matrix [rows][cols] with the importance of each column (mean x^2 of its inputs; NULL: without), byte
  * for byte what ggml_quantize_chunk gives with an importance matrix: errors are weighted with it in Q4_0, Q4_1, Q5_0,
- * Q5_1, Q2_K to Q6_K, IQ4_NL and IQ4_XS; the other types know none. cols is a whole number of blocks. */
+ * Q5_1, Q2_K to Q6_K and all IQ types; IQ2_XXS, IQ2_XS and IQ1_S are not written without, the other types know none.
+ * cols is a whole number of blocks. */
 bool blocks_encode_weighted(tensor_type type, const float *src, const float *importance, uint8_t *dst, size_t rows,
                             size_t cols);
 

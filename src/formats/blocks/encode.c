@@ -13,9 +13,14 @@ static block_encoder encoder_of(tensor_type type) {
     return info ? encoders[TYPE_SLOT(type)] : NULL;
 }
 
+/* Few bits are only for where it is known what matters. */
+static bool needs_importance(tensor_type type) {
+    return type == TENSOR_IQ2_XXS || type == TENSOR_IQ2_XS || type == TENSOR_IQ1_S;
+}
+
 bool blocks_encode(tensor_type type, const float *src, uint8_t *dst, size_t n) {
     block_encoder encode = encoder_of(type);
-    if (!encode) return false;
+    if (!encode || needs_importance(type)) return false;
     encode(src, NULL, dst, n / tensor_type_of(type)->block);
     return true;
 }
@@ -23,7 +28,7 @@ bool blocks_encode(tensor_type type, const float *src, uint8_t *dst, size_t n) {
 bool blocks_encode_weighted(tensor_type type, const float *src, const float *importance, uint8_t *dst, size_t rows,
                             size_t cols) {
     block_encoder encode = encoder_of(type);
-    if (!encode) return false;
+    if (!encode || (!importance && needs_importance(type))) return false;
     const tensor_type_info *info = tensor_type_of(type);
     if (!importance) {
         encode(src, NULL, dst, rows * cols / info->block);

@@ -43,4 +43,15 @@ PITH_INLINE float extreme(const float *x, unsigned n) {
     return at_most;
 }
 
+/* What a least-squares scale needs of numbers x, weights w and the integers q chosen for them:
+ * the best scale is xq / qq, and it explains xq^2 / qq. */
+typedef struct fit_sums {
+    float xq, qq; /* of w x q and w q q */
+} fit_sums;
+
+PITH_INLINE void fit_add(fit_sums *s, float w, float x, float q) {
+    s->xq += w * x * q;
+    s->qq += w * q * q;
+}
+
 #endif

@@ -8,6 +8,7 @@
  *   alloc_order     steps of stacks in the order of gain per byte, so that every budget is a prefix
  *   alloc_lograte   bits by the logarithm of a score
  *   alloc_evo       evolution of level vectors under a measured loss
+ *   alloc_share     which matrices code one basis together, within a tolerance
  * Nothing here depends on the number of threads; what is random comes from a seed. */
 #ifndef ALLOCATE_ALLOCATE_H
 #define ALLOCATE_ALLOCATE_H
@@ -116,5 +117,33 @@ typedef struct alloc_evolution {
  * budget->bytes (by_loss is PITH_E_ARGUMENT). Ticks by generations. */
 pith_status alloc_evo(pith_ctx *ctx, const alloc_table *table, const alloc_budget *budget, const alloc_evolution *how,
                       alloc_choice *out);
+
+/* ---- bases that matrices share (basis.c): S337 concatenated-matrix SVD --------------------------------- */
+
+/* Matrices A_i [rows][cols_i] with the same rows: [A_1 A_2 ...] cut to rank r has one basis [rows][r] for all. Below,
+ * la and lb are squared singular values of A and B, descending, [rows]; |M|^2 is the sum of both. */
+
+/* At least the squared Frobenius error of the best rank-r approximation of [A B], from the values alone: the k-th of
+ * A A^T + B B^T is at least la[i] + lb[j] for i + j = k + rows, counted from 1 (Weyl 1912). 0 <= r <= rows. */
+double alloc_basis_weyl(const double *la, const double *lb, size_t rows, size_t r);
+/* The same, sharper, with `beyond` [rows], the squared singular values of what is left of B outside the span of the
+ * first p of A's left vectors: those p and the first r - p beyond them are one basis of rank r. p <= r. */
+double alloc_basis_beyond(const double *la, const double *beyond, size_t rows, size_t p, size_t r);
+
+typedef struct alloc_matrix {
+    const float *data; /* [rows][cols] */
+    size_t cols;
+} alloc_matrix;
+typedef struct alloc_sharing {
+    uint64_t alone, together, shared; /* bytes: a basis for each matrix, one for all, one for each cluster */
+    uint32_t n_clusters;
+    uint32_t n_tried; /* pairs of clusters whose joint spectrum was computed */
+} alloc_sharing;
+/* Merges clusters while that saves bytes: of all pairs the `tries` (0: 6) most alike, by the cosine of their Gram
+ * matrices, are looked at, and the one that saves most is taken. Each cluster is cut to the least rank whose relative
+ * Frobenius error is within `tolerance` (0 to 1), basis and coefficients as halves, or left as halves itself where that
+ * is smaller. cluster[n] numbers from 0. Ticks by merges. */
+pith_status alloc_share(pith_ctx *ctx, const alloc_matrix *matrices, size_t n, size_t rows, double tolerance,
+                        uint32_t tries, uint32_t *cluster, alloc_sharing *out);
 
 #endif

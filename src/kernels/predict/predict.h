@@ -6,6 +6,7 @@
 #define PREDICT_PREDICT_H
 
 #include "base/base.h"
+#include "kernels/predict/rc.h" /* the range coder itself, for loops that code bit by bit */
 
 /* ---- a predictor of bytes, bit by bit ------------------------------------ */
 

@@ -66,6 +66,17 @@ PITH_INLINE void rc_enc_bit(rc_enc *e, unsigned p16, unsigned bit) {
     }
 }
 
+/* The same for bits that are hard to foresee: without a branch on them. */
+PITH_INLINE void rc_enc_bit_even(rc_enc *e, unsigned p16, unsigned bit) {
+    uint32_t split = (uint32_t)(((uint64_t)e->range * p16) >> 16), rest = e->range - split, zero = bit - 1;
+    e->range = split ^ ((split ^ rest) & zero);
+    e->low += split & zero;
+    while (PITH_UNLIKELY(e->range < 1u << 24)) {
+        e->range <<= 8;
+        rc_enc_shift(e);
+    }
+}
+
 /* A symbol of a distribution with total 2^total_bits <= 2^16: its interval [lo, lo + freq), freq >= 1. */
 PITH_INLINE void rc_enc_sym(rc_enc *e, uint32_t lo, uint32_t freq, unsigned total_bits) {
     uint32_t r = e->range >> total_bits;
@@ -130,6 +141,16 @@ PITH_INLINE unsigned rc_dec_bit(rc_dec *d, unsigned p16) {
     }
     rc_dec_normalise(d);
     return bit;
+}
+
+/* As rc_enc_bit_even. */
+PITH_INLINE unsigned rc_dec_bit_even(rc_dec *d, unsigned p16) {
+    uint32_t split = (uint32_t)(((uint64_t)d->range * p16) >> 16), rest = d->range - split;
+    uint32_t zero = (uint32_t)(d->code < split) - 1; /* all ones when the bit is 0 */
+    d->range = split ^ ((split ^ rest) & zero);
+    d->code -= split & zero;
+    rc_dec_normalise(d);
+    return zero + 1;
 }
 
 /* Where in [0, 2^total_bits) the next symbol lies; then rc_dec_sym with its interval. */

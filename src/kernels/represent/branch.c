@@ -56,7 +56,7 @@ static pith_status encode_part(const repr_job *job, const repr_chain *chain, uin
     if (first) return chain_encode(job->ctx, chain, seed, w, job->stats, out, sum);
     for (size_t i = 0; i < n; i++) left[i] = w->data[i] - sum[i];
     repr_matrix residual = {.data = left, .rows = w->rows, .cols = w->cols};
-    pith_status status = chain_encode(job->ctx, chain, seed, &residual, job->stats, out, part);
+    pith_status status = chain_encode_over(job->ctx, chain, seed, &residual, job->stats, out, part);
     if (!status) add(sum, part, n);
     return status;
 }

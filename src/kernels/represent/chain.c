@@ -124,9 +124,14 @@ static pith_status encode_into(pith_ctx *ctx, const repr_chain *chain, uint64_t 
     return status;
 }
 
+pith_status chain_encode_over(pith_ctx *ctx, const repr_chain *chain, uint64_t seed, repr_matrix *w,
+                              const repr_stats *stats, pith_buffer *out, float *restored) {
+    static const repr_stats none;
+    return encode_into(ctx, chain, seed, w, stats ? stats : &none, out, restored);
+}
+
 pith_status chain_encode(pith_ctx *ctx, const repr_chain *chain, uint64_t seed, const repr_matrix *w,
                          const repr_stats *stats, pith_buffer *out, float *restored) {
-    static const repr_stats none;
     size_t n = w->rows * w->cols;
     float *copy = pith_alloc(ctx, n * sizeof *copy), *own = NULL;
     if (copy && !restored) own = restored = pith_alloc(ctx, n * sizeof *own);
@@ -134,7 +139,7 @@ pith_status chain_encode(pith_ctx *ctx, const repr_chain *chain, uint64_t seed, 
     if (!status) {
         memcpy(copy, w->data, n * sizeof *copy);
         repr_matrix work = {.data = copy, .rows = w->rows, .cols = w->cols};
-        status = encode_into(ctx, chain, seed, &work, stats ? stats : &none, out, restored);
+        status = chain_encode_over(ctx, chain, seed, &work, stats, out, restored);
     }
     pith_free(ctx, own);
     pith_free(ctx, copy);
@@ -148,13 +153,35 @@ static pith_status check_shape(pith_ctx *ctx, const repr_matrix *w) {
     return PITH_OK;
 }
 
-pith_status repr_encode(pith_ctx *ctx, const repr_chain *chain, const repr_matrix *w, const repr_stats *stats,
-                        pith_buffer *out, float *restored) {
+static pith_status check_matrix(pith_ctx *ctx, const repr_matrix *w) {
     pith_status status = check_shape(ctx, w);
-    for (size_t i = 0; i < w->rows * w->cols && !status; i++)
+    for (size_t i = 0; !status && i < w->rows * w->cols; i++)
         if (!isfinite(w->data[i]))
             status = pith_fail(ctx, PITH_E_ARGUMENT, "element %zu of the matrix is not finite", i);
+    return status;
+}
+
+pith_status repr_encode(pith_ctx *ctx, const repr_chain *chain, const repr_matrix *w, const repr_stats *stats,
+                        pith_buffer *out, float *restored) {
+    pith_status status = check_matrix(ctx, w);
     return status ? status : chain_encode(ctx, chain, 0, w, stats, out, restored);
+}
+
+pith_status repr_encode_over(pith_ctx *ctx, const repr_chain *chain, repr_matrix *w, const repr_stats *stats,
+                             pith_buffer *out, float *restored) {
+    pith_status status = check_matrix(ctx, w);
+    return status ? status : chain_encode_over(ctx, chain, 0, w, stats, out, restored);
+}
+
+/* w, restored, codes twice at 16 bits each, and the code: coders of columns keep to that, as measured; others make
+ * copies, and a branch has two matrices more for each that it stands in. */
+double repr_memory(const repr_chain *chain) {
+    const repr_ops *ops = chain->coder.ops;
+    if (!ops->is_branch) return ops->columns && (!ops->encode || chain->solver.args) ? 3.5 : 5;
+    double inner = 0;
+    for (unsigned i = 0; i < PITH_STAGE_MAX_PARAMS; i++)
+        if (chain->coder.branch[i]) inner = PITH_MAX(inner, repr_memory(chain->coder.branch[i]));
+    return inner + 3;
 }
 
 /* ---- decoding ------------------------------------------------------------------------------------------- */
@@ -197,6 +224,22 @@ pith_status repr_decode_parts(pith_ctx *ctx, const repr_chain *chain, repr_reade
                               repr_matrix *w) {
     pith_status status = check_shape(ctx, w);
     return status ? status : chain_decode(ctx, chain, 0, in, 0, parts, w);
+}
+
+pith_status repr_level_bytes(pith_ctx *ctx, const repr_chain *chain, repr_reader in, uint64_t *bytes) {
+    repr_reader *sides = pith_alloc(ctx, (chain->n_transforms + 1) * sizeof *sides);
+    if (!sides) return pith_alloc_status(ctx);
+    pith_status status = take_sides(ctx, chain, &in, NULL, sides);
+    pith_free(ctx, sides);
+    for (unsigned i = 0; i < repr_levels(chain) && !status; i++) {
+        const uint8_t *start = in.p;
+        uint64_t n;
+        if (!repr_take_number(&in, SIZE_MAX, &n) || !repr_take(&in, (size_t)n))
+            status = repr_cut_off(ctx);
+        else
+            bytes[i] += (uint64_t)(in.p - start);
+    }
+    return status;
 }
 
 void repr_parts_add(repr_parts *parts, const char *stage, repr_part_kind kind, uint64_t bytes) {

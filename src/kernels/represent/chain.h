@@ -30,8 +30,11 @@ pith_status chain_encode(pith_ctx *ctx, const repr_chain *chain, uint64_t seed, 
                          const repr_stats *stats, pith_buffer *out, float *restored);
 pith_status chain_decode(pith_ctx *ctx, const repr_chain *chain, uint64_t seed, repr_reader *in, unsigned levels,
                          repr_parts *parts, repr_matrix *w);
-/* Runs a coder that only knows columns, nothing spread (chain_sweep.c). */
-pith_status chain_sweep(const repr_job *job, const repr_matrix *w, repr_columns *columns, float *restored);
+/* chain_encode in w's own place, which is lost; restored is not NULL. */
+pith_status chain_encode_over(pith_ctx *ctx, const repr_chain *chain, uint64_t seed, repr_matrix *w,
+                              const repr_stats *stats, pith_buffer *out, float *restored);
+/* Runs a coder that only knows columns, nothing spread (chain_sweep.c); like a solver it works in w's place. */
+pith_status chain_sweep(const repr_job *job, repr_matrix *w, repr_columns *columns, float *restored);
 /* The chain of argument `param`; NULL when the recipe does not give it. */
 const repr_chain *chain_branch(const repr_job *job, unsigned param);
 

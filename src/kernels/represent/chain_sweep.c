@@ -18,17 +18,26 @@ static void put_columns(const float *in, size_t first, size_t n, size_t rows, si
     }
 }
 
-pith_status chain_sweep(const repr_job *job, const repr_matrix *w, repr_columns *columns, float *restored) {
+/* All columns are one group: turned into `restored`, coded in w's place, turned back. */
+static pith_status sweep_whole(const repr_job *job, repr_matrix *w, repr_columns *columns, const float *cost,
+                               float *restored) {
+    take_columns(w, 0, w->cols, restored);
+    pith_status status = columns->enter ? columns->enter(columns, 0, w->cols, restored, cost) : PITH_OK;
+    for (size_t j = 0; j < w->cols && !status; j++) {
+        columns->code(columns, j, restored + j * w->rows, w->data + j * w->rows);
+        if (j % 64 == 0 && pith_step(job->ctx, 0)) status = pith_fail(job->ctx, PITH_E_CANCELLED, "cancelled");
+    }
+    if (!status) put_columns(w->data, 0, w->cols, w->rows, w->cols, restored);
+    return status;
+}
+
+static pith_status sweep_groups(const repr_job *job, const repr_matrix *w, repr_columns *columns, const float *cost,
+                                float *restored) {
     pith_ctx *ctx = job->ctx;
-    size_t group = columns->group ? PITH_MIN(columns->group, w->cols) : w->cols;
+    size_t group = columns->group;
     float *in = pith_alloc(ctx, group * w->rows * sizeof *in);
     float *out = in ? pith_alloc(ctx, group * w->rows * sizeof *out) : NULL;
-    float *cost = out ? pith_alloc(ctx, w->cols * sizeof *cost) : NULL;
-    pith_status status = cost ? PITH_OK : pith_alloc_status(ctx);
-    for (size_t j = 0; j < w->cols && !status; j++) {
-        const repr_stats *s = job->stats;
-        cost[j] = s->h ? s->h[j] : s->gram ? s->gram[j * (j + 1) / 2 + j] : 1;
-    }
+    pith_status status = out ? PITH_OK : pith_alloc_status(ctx);
     for (size_t first = 0; first < w->cols && !status; first += group) {
         size_t n = PITH_MIN(group, w->cols - first);
         if (pith_step(ctx, 0)) status = pith_fail(ctx, PITH_E_CANCELLED, "cancelled");
@@ -38,8 +47,18 @@ pith_status chain_sweep(const repr_job *job, const repr_matrix *w, repr_columns 
             columns->code(columns, first + j, in + j * w->rows, out + j * w->rows);
         if (!status) put_columns(out, first, n, w->rows, w->cols, restored);
     }
-    pith_free(ctx, cost);
     pith_free(ctx, out);
     pith_free(ctx, in);
+    return status;
+}
+
+pith_status chain_sweep(const repr_job *job, repr_matrix *w, repr_columns *columns, float *restored) {
+    const repr_stats *s = job->stats;
+    float *cost = pith_alloc(job->ctx, w->cols * sizeof *cost);
+    if (!cost) return pith_alloc_status(job->ctx);
+    for (size_t j = 0; j < w->cols; j++) cost[j] = s->h ? s->h[j] : s->gram ? s->gram[j * (j + 1) / 2 + j] : 1;
+    bool whole = !columns->group || columns->group >= w->cols;
+    pith_status status = whole ? sweep_whole(job, w, columns, cost, restored) : sweep_groups(job, w, columns, cost, restored);
+    pith_free(job->ctx, cost);
     return status;
 }

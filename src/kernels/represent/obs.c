@@ -120,8 +120,8 @@ static pith_status obs_solve(const repr_job *job, repr_matrix *w, repr_columns *
     if (status) return status;
     obs_factor f = {NULL, NULL, NULL};
     status = factor_get(job, cols, &f);
-    float *turned = status ? NULL : pith_alloc(ctx, n * sizeof *turned);
-    float *error = turned ? pith_alloc(ctx, block * rows * sizeof *error) : NULL;
+    float *own = status || restored ? NULL : pith_alloc(ctx, n * sizeof *own), *turned = restored ? restored : own;
+    float *error = !status && turned ? pith_alloc(ctx, block * rows * sizeof *error) : NULL;
     float *out = error ? pith_alloc(ctx, rows * sizeof *out) : NULL;
     if (!status && !out) status = pith_alloc_status(ctx);
     if (!status) {
@@ -130,8 +130,11 @@ static pith_status obs_solve(const repr_job *job, repr_matrix *w, repr_columns *
             if (f.dead[j]) memset(turned + j * rows, 0, rows * sizeof *turned);
         status = sweep(job, &f, rows, cols, columns, turned, error, out, block);
     }
-    if (!status && restored) scalar_columns_put(turned, rows, cols, 0, cols, restored);
-    pith_free(ctx, turned);
+    if (!status && restored) { /* by columns now; w's place serves to turn them */
+        scalar_columns_put(turned, rows, cols, 0, cols, w->data);
+        memcpy(restored, w->data, n * sizeof *restored);
+    }
+    pith_free(ctx, own);
     pith_free(ctx, error);
     pith_free(ctx, out);
     factor_free(ctx, &f);

@@ -161,13 +161,19 @@ static const repr_ops rans_packer_ops = {.kind = REPR_PACKER, .pack = rans_pack,
 
 /* ---- ctxac ---- */
 
+enum { CTXAC_AROUND };
+
+static adaptive_before before_of(const repr_job *job) {
+    return (adaptive_before){job->before, job->args->value[CTXAC_AROUND] != 0};
+}
+
 static pith_status ctxac_pack(const repr_job *job, const repr_plane *plane, pith_buffer *out) {
-    return plane->n ? adaptive_encode(job->ctx, plane, out) : PITH_OK;
+    return plane->n ? adaptive_encode(job->ctx, plane, before_of(job), out) : PITH_OK;
 }
 
 static pith_status ctxac_unpack(const repr_job *job, repr_reader *in, uint16_t *codes, size_t n, size_t row,
                                 uint32_t alphabet) {
-    return n ? adaptive_decode(job->ctx, in, codes, n, row, alphabet) : PITH_OK;
+    return n ? adaptive_decode(job->ctx, in, before_of(job), codes, n, row, alphabet) : PITH_OK;
 }
 
 static const repr_ops ctxac_ops = {.kind = REPR_PACKER, .pack = ctxac_pack, .unpack = ctxac_unpack};
@@ -253,6 +259,10 @@ static const pith_param rans_params[] = {
     [PIECE_ARG] = {.name = "piece", .type = PITH_P_INT, .min = 1024, .max = 16777216, .def = 1048576, .unit = "codes",
                    .doc = "codes that decode without the others, with a table of their own"},
 };
+static const pith_param ctxac_params[] = {
+    [CTXAC_AROUND] = {.name = "around", .type = PITH_P_FLAG, .def = 1,
+                      .doc = "in a series, the eight codes around the same place before are contexts too"},
+};
 static const pith_param golomb_params[] = {
     [GOLOMB_M] = {.name = "m", .type = PITH_P_INT, .min = 0, .max = 65536, .def = 0,
                   .doc = "the parameter, about 0.69 / density; 0: from the plane"},
@@ -278,7 +288,7 @@ const pith_stage represent_packers[] = {
      .impl = &rans_packer_ops},
     {PACKER("ctxac"), .summary = "adaptive arithmetic coding, mixed from contexts of row, column and neighbour",
      .source = "Witten, Neal & Cleary, CACM 30(6) 1987; Mahoney, Adaptive weighing of context models, 2005",
-     .impl = &ctxac_ops},
+     PARAMS(ctxac_params), .impl = &ctxac_ops},
     {PACKER("golomb"), .summary = "gaps between the codes that are not the commonest, for sparse planes",
      .source = "Golomb 1966; Gallager & van Voorhis 1975; Yadav et al., ComPEFT, arXiv:2311.13171",
      PARAMS(golomb_params), .impl = &golomb_ops},
@@ -288,3 +298,39 @@ const pith_stage represent_packers[] = {
      .source = "RFC 8878", PARAMS(zstd_params), .impl = &zstd_ops},
     {.name = NULL},
 };
+
+/* ---- planes on their own ---- */
+
+/* The one packer in `text`; *recipe is the caller's to free. */
+static pith_status packer_job(pith_ctx *ctx, const char *text, const uint16_t *before, pith_recipe **recipe,
+                              repr_job *job) {
+    static const repr_stats none;
+    pith_status status = pith_recipe_parse(ctx, "model", text, strlen(text), recipe);
+    if (status) return status;
+    const pith_recipe_rule *rule = (*recipe)->rules;
+    const repr_ops *ops = rule->stages[0].stage->impl;
+    if ((*recipe)->n_rules > 1 || rule->n_stages > 1 || rule->n_solvers || !ops || ops->kind != REPR_PACKER)
+        return pith_fail(ctx, PITH_E_ARGUMENT, "%s is not one packer", text);
+    *job = (repr_job){.ctx = ctx, .args = rule->stages, .stats = &none, .before = before};
+    return PITH_OK;
+}
+
+pith_status repr_plane_encode(pith_ctx *ctx, const char *packer, const repr_plane *plane, const uint16_t *before,
+                              pith_buffer *out) {
+    pith_recipe *recipe = NULL;
+    repr_job job;
+    pith_status status = packer_job(ctx, packer, before, &recipe, &job);
+    if (!status) status = ((const repr_ops *)job.args->stage->impl)->pack(&job, plane, out);
+    pith_recipe_free(ctx, recipe);
+    return status;
+}
+
+pith_status repr_plane_decode(pith_ctx *ctx, const char *packer, repr_reader *in, const uint16_t *before, uint16_t *codes,
+                              size_t n, size_t row, uint32_t alphabet) {
+    pith_recipe *recipe = NULL;
+    repr_job job;
+    pith_status status = packer_job(ctx, packer, before, &recipe, &job);
+    if (!status) status = ((const repr_ops *)job.args->stage->impl)->unpack(&job, in, codes, n, row, alphabet);
+    pith_recipe_free(ctx, recipe);
+    return status;
+}

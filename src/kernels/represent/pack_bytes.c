@@ -1,7 +1,7 @@
 /* A plane of bytes in the smallest of some ways: a byte that says which, then
  *   stored    the bytes
  *   one       one byte, which all are
- *   huffman   huffman.c: fast everywhere, so it is taken when at most 1/64 larger than rANS
+ *   huffman   huffman.c: fast everywhere, so it is taken when at most 1/512 larger than rANS
  *   rans      rans.c
  *   zstd      pack_zstd.c: where there are repeats */
 #include <math.h>
@@ -95,7 +95,7 @@ pith_status pack_bytes_put(pack_zstd *z, const uint8_t *src, size_t n, bool with
     }
     double entropy = pack_entropy(count, 256, n);
     uint64_t bits = huffman_lengths(count, length);
-    bool huffman = (double)bits <= entropy * (1 + 1.0 / 64) + 64;
+    bool huffman = (double)bits <= entropy * (1 + 1.0 / 512) + 64;
     if ((huffman ? (double)bits : entropy) < 7.9 * (double)n) {
         status = put_kind(ctx, huffman ? HUFFMAN : RANS, out);
         if (!status)

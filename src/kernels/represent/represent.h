@@ -78,6 +78,7 @@ typedef struct repr_job {
     uint64_t seed;                 /* for pseudo-random choices that both sides make: the same in both, from the recipe */
     unsigned levels;               /* decoding a stack: so many of its levels, 0: all */
     repr_parts *parts;             /* decoding: where bytes are counted, NULL: nowhere */
+    const uint16_t *before;        /* packers: codes of the plane before in a series, as long; NULL: there is none */
 } repr_job;
 
 /* How a coder takes a matrix column by column, so that a solver can spread each column's error over those to come.
@@ -108,7 +109,8 @@ typedef struct repr_ops {
     pith_status (*inverse)(const repr_job *job, repr_reader *side, repr_matrix *w);
 
     /* Coders have `encode`, or `columns`, or both (then encode is the faster way without a solver). encode leaves in
-     * `restored` [rows][cols] what decode will give, bit for bit; w and restored are different arrays. */
+     * `restored` [rows][cols] what decode will give, bit for bit; w and restored are different arrays. `columns` looks
+     * at w while it is called only: who drives the columns works in its place. */
     pith_status (*encode)(const repr_job *job, const repr_matrix *w, pith_buffer *out, float *restored);
     pith_status (*columns)(const repr_job *job, const repr_matrix *w, repr_columns **out);
     pith_status (*decode)(const repr_job *job, repr_reader *in, repr_matrix *w);
@@ -117,7 +119,8 @@ typedef struct repr_ops {
     pith_status (*pack)(const repr_job *job, const repr_plane *plane, pith_buffer *out);
     pith_status (*unpack)(const repr_job *job, repr_reader *in, uint16_t *codes, size_t n, size_t row, uint32_t alphabet);
 
-    /* Solvers: drive a coder's columns over w, errors fed forward. */
+    /* Solvers: drive a coder's columns over w, errors fed forward. With `restored` w is room to work in and holds
+     * nothing of use afterwards; without (NULL: not wanted) it is left alone. */
     pith_status (*solve)(const repr_job *job, repr_matrix *w, repr_columns *columns, float *restored);
 
     /* Coders made of chains: a packer or solver of theirs is that of the chains too which name none. */
@@ -127,6 +130,12 @@ typedef struct repr_ops {
 /* For coders: a plane through the chain's packer (`pack`, plain bits, when the recipe names none). */
 pith_status repr_pack(const repr_job *job, const repr_plane *plane, pith_buffer *out);
 pith_status repr_unpack(const repr_job *job, repr_reader *in, uint16_t *codes, size_t n, size_t row, uint32_t alphabet);
+/* A plane on its own, by a packer as recipes write it ("rans", "ctxac(around=0)"). before: codes of the plane before it
+ * in a series, same shape and alphabet, known to both sides, for contexts of ctxac; NULL: none. */
+pith_status repr_plane_encode(pith_ctx *ctx, const char *packer, const repr_plane *plane, const uint16_t *before,
+                              pith_buffer *out);
+pith_status repr_plane_decode(pith_ctx *ctx, const char *packer, repr_reader *in, const uint16_t *before, uint16_t *codes,
+                              size_t n, size_t row, uint32_t alphabet);
 /* For stages with an argument that is a recipe: the job of the coder in it, which must be that chain's only stage
  * but a packer; its ops are inner->args->stage->impl. False when the argument is not given. PITH_E_ARGUMENT at
  * repr_chain_new is the place to refuse what does not fit, so `simple` says whether the chain is a coder alone. */
@@ -157,6 +166,11 @@ void repr_chain_free(pith_ctx *ctx, repr_chain *chain);
 /* Appends the code of w to out. w is not changed. restored [rows][cols], may be NULL: what decoding gives. */
 pith_status repr_encode(pith_ctx *ctx, const repr_chain *chain, const repr_matrix *w, const repr_stats *stats,
                         pith_buffer *out, float *restored);
+/* The same, where w is not needed any more: room to work in, one copy less. restored is not NULL. */
+pith_status repr_encode_over(pith_ctx *ctx, const repr_chain *chain, repr_matrix *w, const repr_stats *stats,
+                             pith_buffer *out, float *restored);
+/* Roughly how many times its floats encoding a matrix takes in memory, w and restored included. */
+double repr_memory(const repr_chain *chain);
 /* The reverse, from the front of *in, which is left after it. w->data [rows][cols] is filled. Of a stack, levels past
  * `levels` are skipped and may be cut off (0: all are read). PITH_E_FORMAT says what is wrong. */
 pith_status repr_decode(pith_ctx *ctx, const repr_chain *chain, repr_reader *in, unsigned levels, repr_matrix *w);
@@ -168,7 +182,10 @@ void repr_parts_add(repr_parts *parts, const char *stage, repr_part_kind kind, u
 /* How many matrices decoding makes, one after the other, for its one: a measure of its time. */
 unsigned repr_chain_cost(const repr_chain *chain);
 /* Levels of the chain's stack; 0 when it ends in no stack. */
+#define REPR_MAX_LEVELS 64
 unsigned repr_levels(const repr_chain *chain);
+/* Adds to bytes[repr_levels(chain)] what each level of the stack in this code takes, its length included. */
+pith_status repr_level_bytes(pith_ctx *ctx, const repr_chain *chain, repr_reader in, uint64_t *bytes);
 
 /* sum of (w - r)^2, and tr((W - R) H (W - R)^T) when there are statistics, relative to W's own. */
 typedef struct repr_error {

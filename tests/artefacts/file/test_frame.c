@@ -136,6 +136,9 @@ static void kinds_of_frames(void **state) {
     assert_int_equal(frame_kind_get(ctx, frame_magic, 1, &kind), PITH_OK);
     assert_int_equal(kind, FRAME_MORE);
     assert_int_equal(frame_kind_get(ctx, (const uint8_t *)"\x1f\x8b", 2, &kind), PITH_E_FORMAT);
+    pith_begin(ctx);
+    assert_int_equal(frame_kind_get(ctx, (const uint8_t *)"\xF0pmod\r\n", 8, &kind), PITH_E_FORMAT);
+    assert_non_null(strstr(pith_error(ctx), "pith model decompress"));
 }
 
 static block_header sample_block(bool front) {

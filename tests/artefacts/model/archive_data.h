@@ -84,7 +84,7 @@ static inline model_archive *open_archive(const pith_buffer *b) {
 static inline pith_buffer restore(model_archive *a) {
     pith_buffer out = {0};
     void *pair[] = {ctx, &out};
-    pith_status status = archive_restore(ctx, a, 0, append, pair);
+    pith_status status = archive_restore(ctx, a, NULL, append, pair);
     if (status) fail_msg("%s", pith_error(ctx));
     return out;
 }

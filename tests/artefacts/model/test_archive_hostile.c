@@ -24,7 +24,7 @@ static pith_status try_bytes(pith_ctx *c, const uint8_t *data, size_t n) {
     pith_begin(c);
     pith_status status = archive_open_memory(c, copy, n, 0, &a);
     pith_hash *hash = status ? NULL : pith_hash_new(c);
-    if (!status) status = hash ? archive_restore(c, a, 0, hash_write, hash) : pith_alloc_status(c);
+    if (!status) status = hash ? archive_restore(c, a, NULL, hash_write, hash) : pith_alloc_status(c);
     if (!status) restored_hash = pith_hash_value(hash);
     pith_hash_free(c, hash);
     archive_close(c, a);
@@ -169,7 +169,7 @@ static void failing_writes_end_it(void **state) {
     for (size_t n = 0; status; n++) {
         pith_begin(ctx);
         writes_left = n;
-        status = archive_restore(ctx, a, 0, failing_write, NULL);
+        status = archive_restore(ctx, a, NULL, failing_write, NULL);
         assert_true(!status || status == PITH_E_IO);
     }
     archive_close(ctx, a);
@@ -232,7 +232,7 @@ static void cancelled_when_asked(void **state) {
     pith_begin(ctx);
     assert_int_equal(archive_write(ctx, model.data, model.size, NULL, nothing, NULL), PITH_E_CANCELLED);
     pith_begin(ctx);
-    assert_int_equal(archive_restore(ctx, a, 0, NULL, NULL), PITH_E_CANCELLED);
+    assert_int_equal(archive_restore(ctx, a, NULL, NULL, NULL), PITH_E_CANCELLED);
     pith_ctx_set_progress(ctx, NULL, NULL);
     pith_begin(ctx);
     archive_close(ctx, a);

@@ -28,6 +28,10 @@ status 0 "$pith" -l back.gguf.pith
 prints '^ model  *56 .*lossless'
 status 1 "$pith" -d --range=0:10 back.gguf.pith
 says 'a model archive: pith model decompress FILE restores it'
+status 1 sh -c '"$1" -d < back.gguf.pith' sh "$pith"
+says 'model decompress'
+status 1 sh -c 'cat back.gguf.pith | "$1" -d' sh "$pith"
+says 'read from a file and not from a pipe: pith model decompress'
 
 # a recipe
 status 0 "$pith" model compress -q --json --recipe='*attn* -> q(4, group=64) | rans ; *ffn* -> stack(2, sign)' mini.gguf lossy.pith
@@ -49,6 +53,74 @@ says 'column 8: bits expects a whole number from 1 to 8 bits, not "9"'
 status 1 "$pith" model compress --recipe='*attn* -> gguf(q4_K) ; * -> q(4) | q(4)' mini.gguf x.pith
 says 'would code what is coded already'
 
+# --lossy, and what it cost
+status 0 "$pith" model compress --lossy=2.5 mini.gguf step.pith
+says 'without --stats all errors count the same'
+prints 'step: codes .* 2\.[0-9]* bits per weight'
+prints 'relative error *weights [0-9.]*e-0[12] .*; most in blk'
+status 0 "$pith" model compress -f -q --lossy --json mini.gguf step.pith
+prints '"recipe":"step(bits=4) | ctxac @ obs"'
+prints '"kind":"codes","bytes":[0-9]*,"bits_per_weight":[34]\.'
+status 1 "$pith" model compress --lossy=17 mini.gguf x.pith
+says 'bits per weight from 0.25 to 16'
+status 1 "$pith" model compress --lossy --recipe='* -> q(4)' mini.gguf x.pith
+says 'not beside --recipe'
+
+# other types
+status 0 "$pith" model decompress step.pith f16.gguf
+status 0 "$pith" model decompress --type=q8_0 step.pith q8.gguf
+status 0 "$pith" model validate q8.gguf
+status 0 "$pith" model info q8.gguf
+prints '^  q8_0  *43 .* 8\.500$'
+prints '^  f32  *13 '
+status 0 "$pith" model convert --type=q8_0 f16.gguf convert.gguf
+status 0 "$pith" model decompress --type=f32 step.pith f32.gguf
+status 0 "$pith" model convert --type=f16 f32.gguf convert.gguf -f
+cmp convert.gguf f16.gguf || fail "f32 and f16 differ"
+status 1 "$pith" model decompress --type=q9 step.pith x.gguf
+says 'there is no element type q9'
+status 1 "$pith" model decompress --type=iq2_xxs step.pith x.gguf
+says 'iq2_xxs is not written'
+status 0 "$pith" model decompress --type=f16 -f back.gguf.pith same.gguf
+says 'nothing in it was coded by a recipe'
+cmp same.gguf mini.gguf || fail "not the same file by --type"
+status 0 "$pith" model convert --to=safetensors mini.gguf mini.safetensors
+status 0 "$pith" model compress -q --lossy mini.safetensors
+status 0 "$pith" model decompress --type=bf16 mini.safetensors.pith bf16.safetensors
+status 0 "$pith" model info bf16.safetensors
+prints '^  bf16  *43 '
+status 1 "$pith" model decompress --type=q8_0 mini.safetensors.pith x.gguf
+says 'q8_0 is not written in a safetensors file'
+
+# one tensor
+status 0 "$pith" model decompress --tensor=blk.0.attn_q.weight step.pith -o q.npy
+status 0 "$pith" model info q.npy
+prints 'f32 '
+status 0 "$pith" model convert --tensor=blk.0.attn_q.weight f32.gguf --to=npy want.npy
+cmp q.npy want.npy || fail "not the tensor of the whole"
+status 0 "$pith" model decompress --tensor=output_norm.weight back.gguf.pith -o q.npy -f
+status 1 "$pith" model decompress --tensor=none step.pith -o x.npy
+says 'it has no tensor none'
+status 1 "$pith" model decompress --tensor=blk.0.attn_q.weight step.pith
+says 'to which file'
+
+# levels
+status 0 "$pith" model compress -q --recipe='*attn* -> stack(4, sign)' mini.gguf stack.pith
+status 0 "$pith" model decompress --levels=2 stack.pith two.gguf
+prints 'loaded .* of .*: 2 of 4 levels'
+status 0 "$pith" model load --bytes="$(wc -c < stack.pith)" stack.pith all.gguf
+silent
+status 0 "$pith" model decompress stack.pith whole.gguf
+cmp all.gguf whole.gguf || fail "all bytes are not all levels"
+status 0 "$pith" model load --json --bytes=$(($(wc -c < stack.pith) - 100000)) stack.pith most.gguf
+prints '"loaded_levels":\[[1-3], *[2-4]\]'
+status 1 "$pith" model load --bytes=1000 stack.pith x.gguf
+says 'the first levels and all that is exact take'
+status 1 "$pith" model load --levels=2 step.pith x.gguf
+says 'nothing in it has levels'
+status 1 "$pith" model load --levels=2 --rm stack.pith x.gguf
+says 'wants all of the archive restored'
+
 # failures leave nothing under the final name, nor beside it
 head -c 100000 back.gguf.pith > cut.pith
 status 1 "$pith" model decompress cut.pith cut.gguf
@@ -62,7 +134,7 @@ status 1 "$pith" model compress none.gguf
 says 'none.gguf: No such file'
 status 1 "$pith" model decompress -M1M lossy.pith big.gguf
 says 'limit'
-for name in x.pith cut.gguf text.pith out.gguf big.gguf; do
+for name in x.pith x.gguf x.npy cut.gguf text.pith out.gguf big.gguf; do
     [ ! -e $name ] || fail "$name is there"
 done
 [ -z "$(find . -name '.pith-*')" ] || fail "temporary files are left"

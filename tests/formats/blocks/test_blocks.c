@@ -228,7 +228,8 @@ static void test_encoded_answers(void **state) {
     stream_floats(TENSOR_F32, floats);
     assert_true(blocks_encode(TENSOR_F32, floats, bytes, STREAM_ELEMENTS));
     assert_true(stream_hash(floats, more_bytes) == pith_hash64(bytes, sizeof floats));
-    static const tensor_type none[] = {TENSOR_I8, TENSOR_Q8_1, TENSOR_IQ2_XXS, TENSOR_IQ1_M, TENSOR_U8, (tensor_type)5};
+    static const tensor_type none[] = {TENSOR_I8,     TENSOR_Q8_1, TENSOR_IQ2_XXS, TENSOR_IQ2_XS,
+                                       TENSOR_IQ1_S, TENSOR_U8,   (tensor_type)5};
     for (size_t i = 0; i < PITH_COUNT(none); i++) assert_false(blocks_encode(none[i], floats, bytes, 256));
 }
 

@@ -31,6 +31,13 @@ static const struct {
     {TENSOR_TQ2_0, 0xeec8ac930d678e78},
     {TENSOR_IQ4_NL, 0x25cf7931c880f30a},
     {TENSOR_IQ4_XS, 0xd591e569e42d239e},
+    {TENSOR_IQ2_XXS, 0xa15d9c14cdb74227},
+    {TENSOR_IQ2_XS, 0x9df5b4610054f72d},
+    {TENSOR_IQ2_S, 0x4c4a6ebe4e2a16dc},
+    {TENSOR_IQ3_XXS, 0xc5fcae57ef712107},
+    {TENSOR_IQ3_S, 0xb8637b45edc8cc74},
+    {TENSOR_IQ1_S, 0xd4107202d1d57397},
+    {TENSOR_IQ1_M, 0x948da509f1cdcb77},
 };
 
 static float floats[STREAM_ELEMENTS], importance[COLS], back[STREAM_ELEMENTS];
@@ -68,7 +75,8 @@ static void test_tables(void **state) {
         const tensor_type_info *info = tensor_type_of(type);
         if (!info || !encoders_scalar[TYPE_SLOT(type)]) continue;
         stream_floats((tensor_type)type, floats);
-        for (size_t weighted = 0; weighted < 2; weighted++) {
+        const bool only_weighted = !blocks_encode((tensor_type)type, floats, bytes, info->block);
+        for (size_t weighted = only_weighted; weighted < 2; weighted++) {
             size_t n_blocks = (weighted ? 1792 : STREAM_ELEMENTS - 256) / info->block;
             size_t size = n_blocks * info->block_bytes;
             for (size_t from = 0; from < STREAM_ELEMENTS - 2048; from += weighted ? 1792 : STREAM_ELEMENTS) {
@@ -114,6 +122,9 @@ static void test_importance_helps(void **state) {
         assert_true(blocks_encode(types[i], floats, more_bytes, STREAM_ELEMENTS));
         assert_memory_equal(bytes, more_bytes, encoded_bytes(types[i]));
     }
+    static const tensor_type few[] = {TENSOR_IQ2_XXS, TENSOR_IQ2_XS, TENSOR_IQ1_S};
+    for (size_t i = 0; i < PITH_COUNT(few); i++)
+        assert_false(blocks_encode_weighted(few[i], floats, NULL, bytes, ROWS, COLS));
     assert_false(blocks_encode_weighted(TENSOR_I8, floats, importance, bytes, ROWS, COLS));
     assert_false(blocks_encode_weighted((tensor_type)5, floats, NULL, bytes, ROWS, COLS));
 }

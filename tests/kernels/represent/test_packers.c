@@ -246,6 +246,69 @@ static void dict16_wants_three_values(void **state) {
     pith_buffer_free(ctx, &out);
 }
 
+/* ---- series ---- */
+
+static uint16_t before[MOST];
+
+/* What was before, changed here and there: by one, and where much changed before, more often. */
+static void fill_series(size_t rows, size_t cols, unsigned alphabet, uint64_t seed) {
+    uint64_t state = 88172645463325252u + seed;
+    fill_scaled(rows, cols, alphabet, seed + 1);
+    memcpy(before, codes, rows * cols * sizeof *codes);
+    for (size_t i = 0; i < rows * cols; i++) {
+        int64_t c = codes[i] + ((next_normal(&state) * (i % cols > cols / 2 ? 8 : 24) / 16 + 32768) >> 16);
+        codes[i] = (uint16_t)(c < 0 ? 0 : c >= alphabet ? alphabet - 1 : c);
+    }
+}
+
+static size_t check_series(const char *by, const uint16_t *known_before, size_t n, size_t row, unsigned alphabet) {
+    repr_plane plane = {codes, n, row, alphabet};
+    pith_buffer out = {0};
+    assert_int_equal(repr_plane_encode(ctx, by, &plane, known_before, &out), PITH_OK);
+    repr_reader in = {out.data, out.data + out.size};
+    memset(back, 0xA7, sizeof back);
+    assert_int_equal(repr_plane_decode(ctx, by, &in, known_before, back, n, row, alphabet), PITH_OK);
+    assert_ptr_equal(in.p, in.end);
+    assert_memory_equal(codes, back, n * sizeof *codes);
+    assert_int_equal(back[n], 0xA7A7);
+    size_t size = out.size;
+    pith_buffer_free(ctx, &out);
+    return size;
+}
+
+static void the_plane_before_helps(void **state) {
+    (void)state;
+    fill_series(300, 100, 64, 31);
+    size_t alone = check_series("ctxac", NULL, 30000, 100, 64);
+    size_t same = check_series("ctxac(around=0)", before, 30000, 100, 64);
+    size_t around = check_series("ctxac", before, 30000, 100, 64);
+    print_message("series: %zu bytes alone, %zu with the same place, %zu with those around\n", alone, same, around);
+    assert_true(100 * same < 85 * alone && 100 * around < 102 * same);
+    assert_int_equal(check_series("rans", before, 30000, 100, 64), check_series("rans", NULL, 30000, 100, 64));
+    /* odd shapes, and neighbours that are not there */
+    static const size_t shapes[][2] = {{1, 1}, {2, 1}, {7, 3}, {100, 100}, {101, 100}, {999, 1000}, {1003, 0}, {5000, 1}};
+    for (unsigned i = 0; i < PITH_COUNT(shapes); i++)
+        for (unsigned alphabet = 2; alphabet <= 300; alphabet += 149) {
+            fill_series(1, shapes[i][0], alphabet, i);
+            check_series("ctxac", before, shapes[i][0], shapes[i][1], alphabet);
+            check_series("ctxac(around=0)", before, shapes[i][0], shapes[i][1], alphabet);
+        }
+}
+
+static void only_packers_pack(void **state) {
+    (void)state;
+    static const char *const wrong[] = {"q(4)", "rans | pack", "rans @ obs", "no_such", "", "rans ; pack", "x -> rans"};
+    repr_plane plane = {codes, 8, 8, 4};
+    pith_buffer out = {0};
+    fill_uniform(8, 4, 1);
+    for (unsigned i = 0; i < PITH_COUNT(wrong); i++) {
+        pith_begin(ctx);
+        pith_status status = repr_plane_encode(ctx, wrong[i], &plane, NULL, &out);
+        if (i < 6 && status != PITH_E_ARGUMENT) fail_msg("%s: status %d", wrong[i], (int)status);
+    }
+    pith_buffer_free(ctx, &out);
+}
+
 /* ---- the same bytes everywhere ---- */
 
 typedef struct known {
@@ -284,6 +347,19 @@ static void known_answers(void **state) {
         good = false;
     }
     assert_true(good);
+    static const struct {
+        const char *by;
+        uint64_t hash;
+    } series[] = {{"ctxac(around=0)", 0x3146e4011de4e6fcu}, {"ctxac", 0x500ba9b91676160cu}};
+    for (unsigned k = 0; k < PITH_COUNT(series); k++) {
+        pith_buffer out = {0};
+        fill_series(300, 100, 64, 31);
+        repr_plane plane = {codes, 30000, 100, 64};
+        assert_int_equal(repr_plane_encode(ctx, series[k].by, &plane, before, &out), PITH_OK);
+        uint64_t hash = pith_hash64(out.data, out.size);
+        if (hash != series[k].hash) fail_msg("%s: 0x%016llxu", series[k].by, (unsigned long long)hash);
+        pith_buffer_free(ctx, &out);
+    }
 }
 
 /* ---- strangers ---- */
@@ -368,6 +444,10 @@ static void every_allocation_may_fail(void **state) {
 }
 
 int main(void) {
+    static const pith_stage *const stages[] = {represent_packers, represent_scalars, NULL};
+    static const pith_method *const methods[] = {NULL};
+    static const pith_registry registry = {stages, methods};
+    if (!pith_registry_set(&registry)) return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_size_comes_back),
         cmocka_unit_test(planes_of_all_kinds_come_back),
@@ -377,6 +457,8 @@ int main(void) {
         cmocka_unit_test(golomb_is_near_the_entropy),
         cmocka_unit_test(dict16_has_the_known_rates),
         cmocka_unit_test(dict16_wants_three_values),
+        cmocka_unit_test(the_plane_before_helps),
+        cmocka_unit_test(only_packers_pack),
         cmocka_unit_test(known_answers),
         cmocka_unit_test(strangers_are_refused),
         cmocka_unit_test(every_allocation_may_fail),
