@@ -28,16 +28,26 @@ static void product_part(void *arg, size_t part, unsigned member) {
     }
 }
 
+/* Rows that lie apart are brought together for the probe; where there is no memory they are shown one by one. */
+static void show_input(const lm_session *s, const float *x, size_t stride, size_t n, const lm_weight *w) {
+    const lm_probe *probe = s->probe;
+    size_t n_cols = w->matrix.n_cols;
+    float *rows = stride == n_cols ? NULL : pith_alloc(s->ctx, n * n_cols * sizeof *rows);
+    if (rows) {
+        for (size_t i = 0; i < n; i++) memcpy(rows + i * n_cols, x + i * stride, n_cols * sizeof *rows);
+        probe->input(probe->opaque, w->name, n, n_cols, rows);
+        pith_free(s->ctx, rows);
+    } else if (stride == n_cols) {
+        probe->input(probe->opaque, w->name, n, n_cols, x);
+    } else {
+        for (size_t i = 0; i < n; i++) probe->input(probe->opaque, w->name, 1, n_cols, x + i * stride);
+    }
+}
+
 void products(lm_session *s, const float *x, size_t stride, size_t n, const product *list, size_t count) {
     if (n == 0) return;
     if (s->probe && s->probe->input)
-        for (size_t i = 0; i < count; i++) {
-            size_t n_cols = list[i].w->matrix.n_cols;
-            if (stride == n_cols) s->probe->input(s->probe->opaque, list[i].w->name, n, n_cols, x);
-            else /* rows that lie apart are shown one by one */
-                for (size_t k = 0; k < n; k++)
-                    s->probe->input(s->probe->opaque, list[i].w->name, 1, n_cols, x + k * stride);
-        }
+        for (size_t i = 0; i < count; i++) show_input(s, x, stride, n, list[i].w);
     products_unseen(s, x, stride, n, list, count);
 }
 

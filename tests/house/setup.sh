@@ -29,7 +29,7 @@ on_bare() { PATH=$work/bin "$work/bin/sh" "$setup" "$@"; }
 on_bare build > "$work/out" 2>&1 && fail "build: success although nothing got installed"
 [ "$(grep -c update "$APT_LOG")" = 2 ] || fail "a failed apt-get update is not tried again once"
 for package in gcc make cmake ninja-build pkg-config libzstd-dev liblzma-dev libxxhash-dev libjansson-dev \
-    libpcre2-dev libutf8proc-dev libdivsufsort-dev; do
+    libpcre2-dev libutf8proc-dev libdivsufsort-dev libsqlite3-dev; do
     grep install "$APT_LOG" | grep -qw -- "$package" || fail "build: does not install $package"
     grep -qw -- "$package" "$work/out" || fail "build: does not say that it installs $package"
 done

@@ -141,7 +141,8 @@ static void ref_ffn(const ref_model *m, int l, double *x, size_t n) {
 
 /* The softmax over all experts, the n_used likeliest, their probabilities made to sum to 1. */
 static void ref_experts(const ref_model *m, int l, double *x, size_t n) {
-    size_t e = m->n_embd, ff = m->n_ff, n_experts = ref_key(m, "expert_count", 0), n_used = ref_key(m, "expert_used_count", 0);
+    size_t e = m->n_embd, ff = m->n_ff, n_experts = ref_key(m, "expert_count", 0);
+    size_t n_used = ref_key(m, "expert_used_count", 0);
     double *h = calloc(e, 8), *g = calloc(ff, 8), *u = calloc(ff, 8), *y = calloc(e, 8), *p = calloc(n_experts, 8);
     for (size_t t = 0; t < n; t++) {
         double all = 0, chosen = 0;

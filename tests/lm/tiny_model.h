@@ -21,7 +21,8 @@ enum { TINY_INNER = 64, TINY_STATE = 5, TINY_CONV = 4, TINY_RANK = 3 };
 
 static const tiny_variant tiny_variants[] = {
     {"llama", "llama", 4, 2, 0, 8, false, false, false, false, 10000.0f, 0, 0, 0},
-    {"llama, tied, one key head, base 500000, factors", "llama", 4, 1, 0, 0, true, false, true, false, 500000.0f, 0, 0, 0},
+    {"llama, tied, one key head, base 500000, factors", "llama", 4, 1, 0, 0, true, false, true, false, 500000.0f, 0, 0,
+     0},
     {"llama, wide heads, part turned, scaled", "llama", 3, 3, 12, 6, false, true, false, false, 0, 4.0f, 0, 0},
     {"qwen2", "qwen2", 4, 2, 0, 0, true, true, false, false, 1000000.0f, 0, 0, 0},
     {"gpt2", "gpt2", 4, 4, 0, 0, true, true, false, false, 0, 0, 0, 0},

@@ -20,10 +20,10 @@ typedef struct experts_options {
 
 /* Of one block, over the text: parts of the output's energy. */
 typedef struct experts_block_report {
-    double scale;     /* what the down projection was multiplied by */
-    double scaled;    /* 1 - |y - s y'|^2 / |y|^2 with the chosen experts as they are */
-    double fitted;    /* the same with the down projections fitted anew */
-    double balance;   /* share of tokens of the busiest expert, 1 / n_experts when all are alike */
+    double scale;   /* what the down projection was multiplied by */
+    double scaled;  /* 1 - |y - s y'|^2 / |y|^2 with the chosen experts as they are */
+    double fitted;  /* the same with the down projections fitted anew */
+    double balance; /* share of tokens of the busiest expert, 1 / n_experts when all are alike */
 } experts_block_report;
 
 typedef struct experts_split experts_split;
@@ -43,9 +43,9 @@ pith_status experts_split_write(pith_ctx *ctx, const experts_split *s, tensor_wr
 /* ---- what the experts of a mixture see (experts_stats.c) ------------------------------------------------ */
 
 typedef struct experts_seen {
-    uint64_t tokens;     /* that were sent to the expert */
-    double weight;       /* sum of the router's weights */
-    repr_stats in, mid;  /* of what gate and up read, of what down reads; all NULL when no token came */
+    uint64_t tokens;    /* that were sent to the expert */
+    double weight;      /* sum of the router's weights */
+    repr_stats in, mid; /* of what gate and up read, of what down reads; all NULL when no token came */
 } experts_seen;
 
 typedef struct experts_stats experts_stats;

@@ -16,7 +16,7 @@ typedef struct cluster_job {
     struct gap {
         float gap;
         uint32_t item;
-    } *gaps; /* [n] */
+    } * gaps; /* [n] */
 } cluster_job;
 
 static int widest_first(const void *a, const void *b) {

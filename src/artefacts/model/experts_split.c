@@ -162,8 +162,7 @@ static void route(splitter *p, experts_block_report *report) {
 static void fit_scale(splitter *p, split_block *b) {
     size_t d = p->s->n_embd, ff = p->s->n_ff, n = p->n_tokens;
     for (size_t t = 0; t < n; t++)
-        for (size_t k = 0; k < ff; k++)
-            p->a[t * ff + k] *= p->scores[t * p->s->o.n_experts + k / p->s->size];
+        for (size_t k = 0; k < ff; k++) p->a[t * ff + k] *= p->scores[t * p->s->o.n_experts + k / p->s->size];
     dense_gemm(false, true, n, d, ff, 1, p->a, ff, p->d, ff, 0, p->room, d);
     double whole = dot(p->y, p->y, n * d), own = dot(p->room, p->room, n * d), both = dot(p->room, p->y, n * d);
     b->report.scale = own > 0 ? both / own : 1;
@@ -241,8 +240,9 @@ static pith_status split_all(splitter *p, const uint32_t *tokens) {
     struct {
         float **place;
         size_t n;
-    } arrays[] = {{&p->x, n * d}, {&p->a, n * ff},      {&p->y, n * d}, {&p->d, d * ff}, {&p->scores, n * s->o.n_experts},
-                  {&p->room, n * d}, {&p->square, side * side}};
+    } arrays[] = {
+        {&p->x, n * d},    {&p->a, n * ff},          {&p->y, n * d}, {&p->d, d * ff}, {&p->scores, n * s->o.n_experts},
+        {&p->room, n * d}, {&p->square, side * side}};
     lm_session *session = NULL;
     pith_status status = PITH_OK;
     for (size_t i = 0; i < PITH_COUNT(arrays) && !status; i++)
@@ -272,7 +272,11 @@ pith_status experts_split_new(pith_ctx *ctx, const lm_model *m, const uint32_t *
     experts_split *s = pith_zalloc(ctx, sizeof *s);
     if (!s) return pith_alloc_status(ctx);
     const lm_shape *shape = lm_about(m);
-    *s = (experts_split){.m = m, .file = lm_file(m), .o = *options, .n_embd = shape->n_embd, .n_ff = shape->n_ff,
+    *s = (experts_split){.m = m,
+                         .file = lm_file(m),
+                         .o = *options,
+                         .n_embd = shape->n_embd,
+                         .n_ff = shape->n_ff,
                          .n_layers = shape->n_layers};
     pith_status status = check(ctx, s, n);
     if (!status) {

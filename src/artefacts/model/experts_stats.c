@@ -1,4 +1,5 @@
-/* What each expert of a mixture reads over a text, and how often and with which weight the router sends tokens to it. */
+/* What each expert of a mixture reads over a text, and how often and with which weight the router sends tokens to it.
+ */
 #include <math.h>
 #include <stdio.h>
 
@@ -52,7 +53,8 @@ static void on_route(void *opaque, uint32_t layer, uint32_t sequence, uint32_t f
         seen->tokens++;
         seen->weight += (double)weights[i];
         if (i % n_used == 1)
-            s->ratios[layer * s->n_tokens + w->n_ratios[layer]++] = weights[i - 1] > 0 ? weights[i] / weights[i - 1] : 0;
+            s->ratios[layer * s->n_tokens + w->n_ratios[layer]++] =
+                weights[i - 1] > 0 ? weights[i] / weights[i - 1] : 0;
     }
 }
 
@@ -126,8 +128,12 @@ pith_status experts_stats_new(pith_ctx *ctx, const lm_model *m, const uint32_t *
     if (!n) return pith_fail(ctx, PITH_E_ARGUMENT, "a text without tokens");
     experts_stats *s = pith_zalloc(ctx, sizeof *s);
     if (!s) return pith_alloc_status(ctx);
-    *s = (experts_stats){.n_layers = shape->n_layers, .n_experts = shape->n_experts, .n_used = shape->n_used,
-                         .n_embd = shape->n_embd, .n_ff = shape->n_ff, .n_tokens = n};
+    *s = (experts_stats){.n_layers = shape->n_layers,
+                         .n_experts = shape->n_experts,
+                         .n_used = shape->n_used,
+                         .n_embd = shape->n_embd,
+                         .n_ff = shape->n_ff,
+                         .n_tokens = n};
     watcher w = {.ctx = ctx, .s = s};
     pith_status status = gather(&w, m, tokens, n, PITH_MIN(n_ctx ? n_ctx : 512, shape->n_ctx_train));
     for (size_t i = 0; w.sums && i < (size_t)s->n_layers * s->n_experts; i++) {

@@ -21,7 +21,8 @@ typedef struct try_job {
 } try_job;
 
 /* tr(W H W^T), h_j or 1 on the diagonal where there is no more. */
-static pith_status energy(pith_ctx *ctx, const float *w, size_t rows, size_t cols, const repr_stats *stats, double *out) {
+static pith_status energy(pith_ctx *ctx, const float *w, size_t rows, size_t cols, const repr_stats *stats,
+                          double *out) {
     *out = 0;
     if (!stats->gram) {
         for (size_t i = 0; i < rows * cols; i++)
@@ -62,9 +63,7 @@ static pith_status decode_again(const try_job *j, const repr_chain *chain, const
     return status;
 }
 
-static double plogp(uint64_t n, uint64_t of) {
-    return n ? -(double)n * log2((double)n / (double)of) : 0;
-}
+static double plogp(uint64_t n, uint64_t of) { return n ? -(double)n * log2((double)n / (double)of) : 0; }
 
 static pith_status measure(const try_job *j, float *w, const float *restored, size_t rows, size_t cols,
                            const repr_stats *stats, experts_code *code) {
@@ -124,7 +123,10 @@ static pith_status code_expert(void *arg, size_t i) {
         snprintf(name, sizeof name, "blk.%u.%s", (unsigned)layer, stacks[k]);
         const tensor_view *t = tensor_find(j->file, name);
         if (!t) return pith_fail(j->ctx, PITH_E_FORMAT, "tensor %s is missing", name);
-        status = code_matrix(j, (size_t)(t - j->file->tensors), expert, !seen ? &none : k < 2 ? &seen->in : &seen->mid,
+        status = code_matrix(j, (size_t)(t - j->file->tensors), expert,
+                             !seen   ? &none
+                             : k < 2 ? &seen->in
+                                     : &seen->mid,
                              chain, &j->codes[i]);
     }
     if (!status && pith_step(j->ctx, 1)) status = PITH_E_CANCELLED;
@@ -138,7 +140,12 @@ pith_status experts_try(pith_ctx *ctx, const lm_model *base, const experts_stats
     size_t all = (size_t)shape->n_layers * shape->n_experts, n_chains = 1;
     if (!all) return pith_fail(ctx, PITH_E_UNSUPPORTED, "the model is no mixture of experts");
     for (size_t i = 0; choice && i < all; i++) n_chains = PITH_MAX(n_chains, (size_t)choice[i] + 1);
-    try_job j = {.ctx = ctx, .file = lm_file(base), .shape = shape, .stats = stats, .choice = choice, .overlay = o,
+    try_job j = {.ctx = ctx,
+                 .file = lm_file(base),
+                 .shape = shape,
+                 .stats = stats,
+                 .choice = choice,
+                 .overlay = o,
                  .codes = codes};
     pith_status status = PITH_OK;
     j.chains = pith_zalloc(ctx, n_chains * sizeof *j.chains);

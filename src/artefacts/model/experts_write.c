@@ -59,16 +59,14 @@ static pith_status put_tensor(split_output *o, const tensor_view *t) {
     pith_status status = gguf_put_tensor(o->ctx, o->gguf, t->name.data, t->name.size, t->type, t->n_dims, t->ne);
     if (status || role != ROLE_NORM) return status;
     snprintf(name, sizeof name, "blk.%u.ffn_gate_inp.weight", (unsigned)layer);
-    return gguf_put_tensor(o->ctx, o->gguf, name, strlen(name), TENSOR_F32, 2,
-                           (uint64_t[]){s->n_embd, s->o.n_experts});
+    return gguf_put_tensor(o->ctx, o->gguf, name, strlen(name), TENSOR_F32, 2, (uint64_t[]){s->n_embd, s->o.n_experts});
 }
 
 static pith_status put_head(split_output *o) {
     static const char note[] = "a mixture of experts made by splitting the feed-forward blocks of a dense model";
     const experts_split *s = o->s;
     pith_status status = PITH_OK;
-    for (size_t i = 0; i < s->file->n_meta && !status; i++)
-        status = gguf_put_value(o->ctx, o->gguf, &s->file->meta[i]);
+    for (size_t i = 0; i < s->file->n_meta && !status; i++) status = gguf_put_value(o->ctx, o->gguf, &s->file->meta[i]);
     if (!status) status = gguf_put_text(o->ctx, o->gguf, "general.description", note, sizeof note - 1);
     if (!status) status = gguf_put_u32(o->ctx, o->gguf, "llama.feed_forward_length", (uint32_t)s->size);
     if (!status) status = gguf_put_u32(o->ctx, o->gguf, "llama.expert_count", s->o.n_experts);

@@ -54,8 +54,12 @@ int moe_try(experiment *e, moe_bench *b, const char *const *recipes, unsigned n_
     if (!status) status = model_ruler_measure(e->ctx, b->ruler, coded, &score);
     lm_close(e->ctx, coded);
     if (status) return exp_failed(e);
-    *out = (moe_score){.bits = 8 * bytes / weights, .zeros = zeros / weights, .entropy = entropy / weights,
-                       .loss = energy > 0 ? loss / energy : 0, .kl = score.c.kl.mean, .ratio = score.c.ratio,
+    *out = (moe_score){.bits = 8 * bytes / weights,
+                       .zeros = zeros / weights,
+                       .entropy = entropy / weights,
+                       .loss = energy > 0 ? loss / energy : 0,
+                       .kl = score.c.kl.mean,
+                       .ratio = score.c.ratio,
                        .decode = seconds > 0 ? weights / seconds / 1e9 : 0};
     return CLI_OK;
 }
@@ -103,8 +107,7 @@ static pith_status append(void *opaque, const void *data, size_t size) {
 
 static pith_status split(experiment *e, moe_bench *b) {
     experts_split *s = NULL;
-    experts_options o = {.n_experts = (uint32_t)b->n_experts, .n_used = (uint32_t)b->n_used,
-                         .sharpness = b->sharpness};
+    experts_options o = {.n_experts = (uint32_t)b->n_experts, .n_used = (uint32_t)b->n_used, .sharpness = b->sharpness};
     b->dense = b->m;
     b->m = NULL;
     exp_step(e, "splitting");
@@ -123,7 +126,8 @@ static pith_status open_ruler(experiment *e, moe_bench *b) {
     if (!status && b->dense) status = model_ruler_measure(e->ctx, b->ruler, b->dense, &score);
     if (status) return status;
     if (b->dense)
-        exp_note(e, "perplexity of the dense model %.3f, of the mixture of %llu experts of which a token gets %llu: %.3f",
+        exp_note(e,
+                 "perplexity of the dense model %.3f, of the mixture of %llu experts of which a token gets %llu: %.3f",
                  score.c.perplexity, (unsigned long long)b->n_experts, (unsigned long long)b->n_used,
                  model_ruler_perplexity(b->ruler));
     else

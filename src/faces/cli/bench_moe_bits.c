@@ -86,8 +86,9 @@ static int measure_rules(experiment *e, bits_work *w, const moe_score uniform[LE
     exp_claim(e, kl[1][RULE_MIXED] < uniform[1].kl,
               "at 2 bits on average the solver's choice has a lower KL than 2 bits everywhere: %.4f against %.4f",
               kl[1][RULE_MIXED], uniform[1].kl);
-    exp_claim(e, kl[0][RULE_MIXED] < kl[0][RULE_FREQUENCY] && kl[1][RULE_MIXED] < kl[1][RULE_FREQUENCY] &&
-                     kl[2][RULE_MIXED] < kl[2][RULE_FREQUENCY],
+    exp_claim(e,
+              kl[0][RULE_MIXED] < kl[0][RULE_FREQUENCY] && kl[1][RULE_MIXED] < kl[1][RULE_FREQUENCY] &&
+                  kl[2][RULE_MIXED] < kl[2][RULE_FREQUENCY],
               "and than frequency alone, at 1.5, 2 and 2.5 bits: %.4f, %.4f, %.4f against %.4f, %.4f, %.4f",
               kl[0][RULE_MIXED], kl[1][RULE_MIXED], kl[2][RULE_MIXED], kl[0][RULE_FREQUENCY], kl[1][RULE_FREQUENCY],
               kl[2][RULE_FREQUENCY]);

@@ -1,6 +1,6 @@
 /* pith bench moe, third part: the second of two experts left out of a token where its weight is small beside the
- * first's, unless the token is one that others attend to (MC-MoE, 2024: online dynamic pruning). The importance of token
- * j is |x_j|_1 times the mean attention that tokens from j on pay to it. */
+ * first's, unless the token is one that others attend to (MC-MoE, 2024: online dynamic pruning). The importance of
+ * token j is |x_j|_1 times the mean attention that tokens from j on pay to it. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,7 +102,9 @@ static pith_status read_chunk(skip_work *w, size_t chunk, double *kl) {
 static int try_rule(experiment *e, skip_work *w, skip_rule rule, double quantile, double share, double *active,
                     double *kl) {
     bool attends = share > 0;
-    lm_probe probe = {.opaque = w, .route = on_route, .hidden = attends ? on_hidden : NULL,
+    lm_probe probe = {.opaque = w,
+                      .route = on_route,
+                      .hidden = attends ? on_hidden : NULL,
                       .attention = attends ? on_attention : NULL};
     pith_status status = PITH_OK;
     w->rule = rule, w->quantile = quantile, w->protect = share;
@@ -166,14 +168,14 @@ int moe_skip(experiment *e, moe_bench *b) {
         return CLI_OK;
     }
     if (!w.n_chunks) return cli_error("moe: the text has too few tokens to be judged");
-    lm_session_options o = {.n_ctx = MOE_CTX, .max_batch = MOE_CTX, .max_logits = MOE_CTX / 2,
-                            .n_threads = e->o.n_threads};
+    lm_session_options o = {
+        .n_ctx = MOE_CTX, .max_batch = MOE_CTX, .max_logits = MOE_CTX / 2, .n_threads = e->o.n_threads};
     size_t v = w.shape->n_vocab;
     w.base = pith_alloc(e->ctx, w.n_chunks * (MOE_CTX / 2) * v * sizeof *w.base);
     w.batch = pith_alloc(e->ctx, MOE_CTX * sizeof *w.batch);
     w.row = pith_alloc(e->ctx, v * sizeof *w.row);
-    int result = w.base && w.batch && w.row && lm_session_new(e->ctx, b->m, &o, &w.session) == PITH_OK ? CLI_OK
-                                                                                                      : exp_failed(e);
+    int result =
+        w.base && w.batch && w.row && lm_session_new(e->ctx, b->m, &o, &w.session) == PITH_OK ? CLI_OK : exp_failed(e);
     if (result == CLI_OK) result = skip_table(e, &w);
     lm_session_free(w.session);
     pith_free(e->ctx, w.base);

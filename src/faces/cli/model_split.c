@@ -55,8 +55,12 @@ static int split_tokens(split_run *r, const char *path, bool second, token_list 
 static int make(split_run *r) {
     token_list tokens = {0};
     lm_progress progress;
-    experts_options o = {.n_experts = (uint32_t)r->experts, .n_used = (uint32_t)r->used, .n_ctx = r->common.n_ctx,
-                         .sharpness = r->sharpness, .ridge = r->ridge, .keep_down = r->keep_down};
+    experts_options o = {.n_experts = (uint32_t)r->experts,
+                         .n_used = (uint32_t)r->used,
+                         .n_ctx = r->common.n_ctx,
+                         .sharpness = r->sharpness,
+                         .ridge = r->ridge,
+                         .keep_down = r->keep_down};
     if (split_tokens(r, r->text, false, &tokens) != CLI_OK) return CLI_FAIL;
     lm_progress_start(&progress, r->ctx, "splitting", "tokens");
     pith_status status =
@@ -86,8 +90,8 @@ static int compare(split_run *r) {
         lm_progress_start(&progress, r->ctx, "measuring", "chunks");
         pith_status status = ruler_chunks_of(r->ctx, r->m, &tokens, r->common.n_ctx, (size_t)r->chunks, &chunks);
         if (!status)
-            status = ruler_compare(r->ctx, r->m, NULL, mixture, &chunks, r->common.n_threads, NULL, NULL,
-                                   &r->comparison);
+            status =
+                ruler_compare(r->ctx, r->m, NULL, mixture, &chunks, r->common.n_threads, NULL, NULL, &r->comparison);
         lm_progress_clear(&progress, r->ctx);
         if (status) result = lm_failed(r->ctx, r->eval_text);
     }
