@@ -16,6 +16,7 @@ static const char *const recipes[] = {
     "q(2, group=0, grid=gauss) | rans",
     "step(0.5)",
     "step(0.01) | ctxac",
+    "step(0.01, trellis=none)",
     "step(bits=3) | huff",
     "ternary(minmax)",
     "ternary(mean, keep=10%) | golomb",

@@ -19,8 +19,7 @@ pith_status delta_sink_open(pith_ctx *ctx, tensor_write_fn write, void *opaque, 
 }
 
 pith_status delta_sink_put(delta_sink *s, const void *data, size_t n) {
-    if (n > s->most - s->bytes)
-        return pith_fail(s->ctx, PITH_E_FORMAT, "the delta makes more bytes than it says");
+    if (n > s->most - s->bytes) return pith_fail(s->ctx, PITH_E_FORMAT, "the delta makes more bytes than it says");
     XXH3_128bits_update(s->state, data, n);
     s->bytes += n;
     return s->write && n ? s->write(s->opaque, data, n) : PITH_OK;

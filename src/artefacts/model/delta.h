@@ -19,10 +19,10 @@ typedef enum model_delta_scale { MODEL_DELTA_STD, MODEL_DELTA_MEAN } model_delta
 
 typedef struct model_delta_options {
     bool exact;
-    double keep;             /* share of the elements, above 0, at most 1; 0: 0.1 */
-    double alpha;            /* 0: 1 */
+    double keep;  /* share of the elements, above 0, at most 1; 0: 0.1 */
+    double alpha; /* 0: 1 */
     model_delta_scale scale;
-    const char *packer;      /* of the signs: a stage that packs planes; NULL: golomb */
+    const char *packer; /* of the signs: a stage that packs planes; NULL: golomb */
 } model_delta_options;
 
 typedef struct model_delta_report {

@@ -9,8 +9,8 @@ enum { SAME, PIECES, LEVELS };
 
 static pith_status put_bytes(delta_sink *out, const pith_buffer *b) { return delta_sink_put(out, b->data, b->size); }
 
-static pith_status put_pieces(delta_pair *p, uint32_t type, bool rest, const uint8_t *src, const uint8_t *base, size_t n,
-                              bool *uses_base, delta_sink *out) {
+static pith_status put_pieces(delta_pair *p, uint32_t type, bool rest, const uint8_t *src, const uint8_t *base,
+                              size_t n, bool *uses_base, delta_sink *out) {
     pith_ctx *ctx = p->ctx;
     size_t step = (size_t)archive_piece_bytes((tensor_type)type);
     pith_buffer code = {0}, head = {0};
@@ -27,8 +27,7 @@ static pith_status put_pieces(delta_pair *p, uint32_t type, bool rest, const uin
         if (!status) status = repr_put_number(ctx, &head, code.size);
         if (!status) status = put_bytes(out, &head);
         if (!status) status = put_bytes(out, &code);
-        if (!status && !rest)
-            status = pith_tick(ctx, (uint64_t)(src + at - p->fine.data) + size, p->fine.size);
+        if (!status && !rest) status = pith_tick(ctx, (uint64_t)(src + at - p->fine.data) + size, p->fine.size);
     }
     pith_buffer_free(ctx, &code);
     pith_buffer_free(ctx, &head);

@@ -11,7 +11,7 @@ typedef struct delta_sink {
     pith_ctx *ctx;
     tensor_write_fn write; /* NULL: nowhere */
     void *opaque;
-    void *state; /* XXH3 */
+    void *state;          /* XXH3 */
     uint64_t bytes, most; /* PITH_E_FORMAT past `most` */
 } delta_sink;
 pith_status delta_sink_open(pith_ctx *ctx, tensor_write_fn write, void *opaque, uint64_t most, delta_sink *s);

@@ -23,7 +23,8 @@ pith_status delta_packer_open(pith_ctx *ctx, const char *text, size_t n, delta_p
     if (p->recipe->n_rules != 1 || rule->pattern || rule->n_stages != 1 || rule->n_solvers || !ops ||
         ops->kind != REPR_PACKER) {
         delta_packer_close(p);
-        return pith_fail(ctx, PITH_E_ARGUMENT, "\"%.*s\" is not one packer, such as golomb", (int)PITH_MIN(n, 200), text);
+        return pith_fail(ctx, PITH_E_ARGUMENT, "\"%.*s\" is not one packer, such as golomb", (int)PITH_MIN(n, 200),
+                         text);
     }
     p->job = (repr_job){.ctx = ctx, .args = &rule->stages[0], .stats = &p->stats};
     return PITH_OK;
@@ -38,9 +39,7 @@ void delta_packer_close(delta_packer *p) {
 
 static bool is_float(uint32_t type) { return type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16; }
 
-static bool same_shape(const tensor_view *a, const tensor_view *b) {
-    return memcmp(a->ne, b->ne, sizeof a->ne) == 0;
-}
+static bool same_shape(const tensor_view *a, const tensor_view *b) { return memcmp(a->ne, b->ne, sizeof a->ne) == 0; }
 
 static bool same_bytes(const tensor_view *a, const tensor_view *b) {
     return a->type == b->type && a->bytes == b->bytes && memcmp(a->data, b->data, (size_t)a->bytes) == 0;
@@ -165,8 +164,7 @@ static void report_plan(const walk *k, const delta_plan *plan, model_delta_repor
     else
         r->entropy_bits = share;
     /* sum over kept of (|tau| - s)^2, and of tau^2 over the others */
-    if (k->squares > 0)
-        r->lost = (k->squares - 2 * s * k->kept_sum + s * s * (double)k->n_kept) / k->squares;
+    if (k->squares > 0) r->lost = (k->squares - 2 * s * k->kept_sum + s * s * (double)k->n_kept) / k->squares;
 }
 
 static pith_status settle(walk *k, delta_plan *plan) {
@@ -274,14 +272,14 @@ static pith_status put_tensor(delta_pair *p, const delta_plan *plan, delta_packe
     for (size_t at = 0; at < v->n_elements && !status; at += PIECE_ELEMENTS) {
         size_t n = PITH_MIN(PIECE_ELEMENTS, (size_t)v->n_elements - at);
         subtract(v, f, at, n, r->w, r->tau);
-        for (size_t k = 0; k < n; k++)
-            r->codes[k] = !is_kept(plan, r->tau[k], ties) ? 0 : r->tau[k] < 0 ? MINUS : 1;
+        for (size_t k = 0; k < n; k++) r->codes[k] = !is_kept(plan, r->tau[k], ties) ? 0 : r->tau[k] < 0 ? MINUS : 1;
         repr_plane plane = {.codes = r->codes, .n = n, .row = PITH_MIN(n, (size_t)v->ne[0]), .alphabet = 3};
         r->packed.size = 0;
         status = ops->pack(&packer->job, &plane, &r->packed);
         if (!status) status = delta_sink_put(out, r->packed.data, r->packed.size);
         if (!status) status = put_result(v, at, n, plan->value, r, result);
-        if (!status) status = pith_tick(p->ctx, (uint64_t)(v->data - p->base.data) + (at + n) * width_of(v), p->base.size);
+        if (!status)
+            status = pith_tick(p->ctx, (uint64_t)(v->data - p->base.data) + (at + n) * width_of(v), p->base.size);
     }
     return status;
 }
@@ -313,8 +311,7 @@ pith_status delta_ternary_encode(delta_pair *p, const delta_plan *plan, delta_pa
         bool coded = p->partners[i] != NULL;
         if (coded) status = put_number(p->ctx, i, out);
         if (!status && coded) status = put_tensor(p, plan, packer, i, &ties, &r, out, result);
-        if (!status && !coded)
-            status = delta_sink_put(result, b->views[i]->data, (size_t)b->views[i]->bytes);
+        if (!status && !coded) status = delta_sink_put(result, b->views[i]->data, (size_t)b->views[i]->bytes);
     }
     room_close(p->ctx, &r);
     return status;

@@ -22,8 +22,8 @@ static pith_status encode_blocks(pith_ctx *ctx, uint32_t type, const uint8_t *sr
     return status;
 }
 
-pith_status difference_encode(pith_ctx *ctx, uint32_t type, bool rest, const uint8_t *src, const uint8_t *base, size_t n,
-                              unsigned *coding, pith_buffer *out) {
+pith_status difference_encode(pith_ctx *ctx, uint32_t type, bool rest, const uint8_t *src, const uint8_t *base,
+                              size_t n, unsigned *coding, pith_buffer *out) {
     archive_coding how;
     pith_buffer other = {0};
     size_t at = out->size;
@@ -31,7 +31,8 @@ pith_status difference_encode(pith_ctx *ctx, uint32_t type, bool rest, const uin
     pith_status status = archive_piece_encode(ctx, type, rest, src, n, &how, out);
     *coding = how;
     if (status || !base) return status;
-    status = elements ? repr_delta_encode(ctx, type, src, base, n, &other) : encode_blocks(ctx, type, src, base, n, &other);
+    status =
+        elements ? repr_delta_encode(ctx, type, src, base, n, &other) : encode_blocks(ctx, type, src, base, n, &other);
     if (!status && other.size < out->size - at) {
         out->size = at;
         *coding = elements ? DIFFERENCE_DELTA : DIFFERENCE_BLOCKS;

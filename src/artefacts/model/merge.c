@@ -16,7 +16,7 @@ pith_status merge_gram_factored(pith_ctx *ctx, const merge_factors *d, size_t n_
                                 double *gram) {
     size_t most = 0;
     for (size_t t = 0; t < n_tasks; t++) most = PITH_MAX(most, d[t].rank);
-    float *left = pith_alloc(ctx, 2 * most * most * sizeof *left + 1), *right = left + most * most;
+    float *left = pith_alloc(ctx, 2 * most * most * sizeof *left + 1), *right = left ? left + most * most : NULL;
     if (!left) return pith_alloc_status(ctx);
     for (size_t t = 0; t < n_tasks; t++)
         for (size_t u = 0; u <= t; u++) {
@@ -54,8 +54,9 @@ static double centre(const double *gram, size_t n, float *centred) {
 pith_status merge_coefficients(pith_ctx *ctx, const double *gram, size_t n_tasks, size_t p, float *c, double *lost) {
     size_t n = n_tasks;
     if (n == 0 || (p && p >= n)) return pith_fail(ctx, PITH_E_ARGUMENT, "%zu matrices for %zu tasks", p, n);
-    float *centred = pith_alloc(ctx, (2 * n * n + n) * sizeof *centred), *q = centred + n * n, *values = q + n * n;
+    float *centred = pith_alloc(ctx, (2 * n * n + n) * sizeof *centred);
     if (!centred) return pith_alloc_status(ctx);
+    float *q = centred + n * n, *values = q + n * n;
     double trace = centre(gram, n, centred), energy = 0, left = 0;
     pith_status status = dense_eigen(ctx, centred, n, q, values);
     for (size_t t = 0; t < n; t++) energy += gram[t * n + t];
@@ -136,8 +137,8 @@ pith_status merge_factored(pith_ctx *ctx, const merge_factors *d, const float *w
     if (total == 0 || r == 0) return pith_fail(ctx, PITH_E_ARGUMENT, "no factors to merge");
     size_t m = PITH_MIN(rows, total), n = PITH_MIN(cols, total);
     float *left = pith_alloc(ctx, rows * total * sizeof *left), *right = pith_alloc(ctx, total * cols * sizeof *right);
-    float *room = pith_alloc(ctx, (rows * m + m + m * total + total * n + n + n * cols + m * n + (m + n + 1) * r) *
-                                      sizeof *room);
+    float *room =
+        pith_alloc(ctx, (rows * m + m + m * total + total * n + n + n * cols + m * n + (m + n + 1) * r) * sizeof *room);
     pith_status status = left && right && room ? PITH_OK : pith_alloc_status(ctx);
     if (!status) {
         gather(d, weight, n_tasks, rows, cols, total, left, right);

@@ -5,8 +5,8 @@
  * c[t][k] (D_t - mean). p = 0 is plain merging, p = T - 1 loses nothing.
  *
  * Shared bases: matrices of as many rows side by side, [A B ...] ~ U [V_A V_B ...]; which ones should share is asked of
- * bounds, since singular values only grow when columns are added (Weyl), so that |M|^2 less the squares of what is known
- * of its r first values is at least the squared error of rank r. */
+ * bounds, since singular values only grow when columns are added (Weyl), so that |M|^2 less the squares of what is
+ * known of its r first values is at least the squared error of rank r. */
 #ifndef MODEL_MERGE_H
 #define MODEL_MERGE_H
 

@@ -15,6 +15,7 @@
 #include "artefacts/model/store.h"
 #include "artefacts/model/delta.h"
 #include "artefacts/model/series.h"
+#include "artefacts/model/merge.h"
 
 /* The artefact's published systems for the registry (methods.c); ends with a NULL name. Its stages are those of
  * kernels/represent. */

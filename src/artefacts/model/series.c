@@ -159,7 +159,7 @@ static pith_status measure(pith_ctx *ctx, const model_layout *base, const model_
             base->views[k]->n_elements != v->n_elements || !series_is_float(base->views[k]->type) ||
             back.views[b]->n_elements != v->n_elements || !series_is_float(back.views[b]->type))
             continue;
-        float *x = pith_alloc(ctx, 2 * (size_t)v->n_elements * sizeof *x), *y = x + v->n_elements;
+        float *x = pith_alloc(ctx, 2 * (size_t)v->n_elements * sizeof *x), *y = x ? x + v->n_elements : NULL;
         if (!x) {
             status = pith_alloc_status(ctx);
             break;
@@ -221,7 +221,8 @@ pith_status series_writer_add(pith_ctx *ctx, series_writer *s, const uint8_t *da
     series_report ignored;
     report = report ? report : &ignored;
     *report = (series_report){.bytes = size};
-    frame f = {.kind = s->options.exact || !s->begun ? EXACT : LOSSY, .bits = (uint8_t)s->options.bits,
+    frame f = {.kind = s->options.exact || !s->begun ? EXACT : LOSSY,
+               .bits = (uint8_t)s->options.bits,
                .context = (uint8_t)s->options.context};
     pith_buffer body = {0}, head = {0};
     pith_status status = frame_encode(ctx, s, data, size, &f, &body, report);

@@ -1,14 +1,15 @@
 /* A series of checkpoints of one model in one file, each coded against the one before as it comes back.
  *
  * Exact: differences as in delta.h; every checkpoint comes back byte for byte.
- * Lossy (after "ExCP", arXiv:2406.11257, and its successors with context modelling): what a float tensor differs by from
- * the checkpoint before, as that comes back, becomes one of 2^bits - 1 levels, zero among them, by k-means; the numbers of
- * levels are coded by an adaptive arithmetic coder whose contexts are those around the same place in the checkpoint
- * before, and those to the left and above. Errors do not add up: each checkpoint makes up for those of the last.
- * The first checkpoint is exact, and so is all that is no float.
+ * Lossy (after "ExCP", arXiv:2406.11257, and its successors with context modelling): what a float tensor differs by
+ * from the checkpoint before, as that comes back, becomes one of 2^bits - 1 levels, zero among them, by k-means; the
+ * numbers of levels are coded by an adaptive arithmetic coder whose contexts are those around the same place in the
+ * checkpoint before, and those to the left and above. Errors do not add up: each checkpoint makes up for those of the
+ * last. The first checkpoint is exact, and so is all that is no float.
  *
  *   head   magic, version
- *   frames, one after the other: kind, bits, contexts; lengths and XXH3-128 of what comes back; body length; check; body */
+ *   frames, one after the other: kind, bits, contexts; lengths and XXH3-128 of what comes back; body length; check;
+ * body */
 #ifndef MODEL_SERIES_H
 #define MODEL_SERIES_H
 
@@ -16,9 +17,9 @@
 
 /* What the coder of a number of a level knows. */
 typedef enum series_context {
-    SERIES_ALONE,     /* nothing */
-    SERIES_SAME,      /* the number at the same place before */
-    SERIES_AROUND     /* nine around it before, the ones to the left and above now */
+    SERIES_ALONE, /* nothing */
+    SERIES_SAME,  /* the number at the same place before */
+    SERIES_AROUND /* nine around it before, the ones to the left and above now */
 } series_context;
 
 typedef struct series_options {
@@ -28,10 +29,10 @@ typedef struct series_options {
 } series_options;
 
 typedef struct series_report {
-    uint64_t bytes, coded;          /* of one checkpoint and its frame */
-    uint64_t elements, changed;     /* lossy: floats coded by levels, and those whose level is not zero */
-    double lost;                    /* |checkpoint - what comes back|^2 / |checkpoint - the one before|^2 */
-    double error;                   /* the root of |checkpoint - what comes back|^2 / |checkpoint|^2 */
+    uint64_t bytes, coded;      /* of one checkpoint and its frame */
+    uint64_t elements, changed; /* lossy: floats coded by levels, and those whose level is not zero */
+    double lost;                /* |checkpoint - what comes back|^2 / |checkpoint - the one before|^2 */
+    double error;               /* the root of |checkpoint - what comes back|^2 / |checkpoint|^2 */
 } series_report;
 
 typedef struct series_writer series_writer;

@@ -26,7 +26,8 @@ static void improve(const float *sorted, size_t n, float *level, size_t k, size_
 }
 
 /* 2^bits - 1 ascending levels, the one in the middle 0; only that one when nothing differs. */
-static pith_status fit(pith_ctx *ctx, const float *residuals, size_t n, unsigned bits, float *level, unsigned *n_levels) {
+static pith_status fit(pith_ctx *ctx, const float *residuals, size_t n, unsigned bits, float *level,
+                       unsigned *n_levels) {
     size_t half = (((size_t)1 << bits) - 1) / 2, n_sample = PITH_MIN(n, (size_t)SAMPLE), m = 0;
     float *sorted = pith_alloc(ctx, n_sample * sizeof *sorted + 1);
     if (!sorted) return pith_alloc_status(ctx);
@@ -55,8 +56,12 @@ static pith_status fit(pith_ctx *ctx, const float *residuals, size_t n, unsigned
 }
 
 /* The place of zero first, then the others in order. */
-static unsigned number_of(unsigned place, unsigned zero) { return place == zero ? 0 : place < zero ? place + 1 : place; }
-static unsigned place_of(unsigned number, unsigned zero) { return !number ? zero : number <= zero ? number - 1 : number; }
+static unsigned number_of(unsigned place, unsigned zero) {
+    return place == zero ? 0 : place < zero ? place + 1 : place;
+}
+static unsigned place_of(unsigned number, unsigned zero) {
+    return !number ? zero : number <= zero ? number - 1 : number;
+}
 
 static void quantise(const float *level, unsigned n_levels, const float *residuals, size_t n, uint8_t *numbers) {
     for (size_t i = 0; i < n; i++) {
@@ -111,7 +116,7 @@ pith_status series_encode(pith_ctx *ctx, series_coder *s, const model_layout *ba
                           delta_sink *out) {
     const tensor_view *b = base->views[k];
     size_t n = (size_t)v->n_elements;
-    float level[MOST_LEVELS], *w = pith_alloc(ctx, 2 * n * sizeof *w), *r = w + n;
+    float level[MOST_LEVELS], *w = pith_alloc(ctx, 2 * n * sizeof *w), *r = w ? w + n : NULL;
     pith_buffer code = {0};
     series_plane plane = {0};
     pith_status status = w ? begin(ctx, s, base, k, &plane) : pith_alloc_status(ctx);

@@ -115,12 +115,36 @@ void model_stats_close(pith_ctx *ctx, model_stats *s) {
     pith_free(ctx, s->seen);
     pith_free(ctx, s->names);
     pith_free(ctx, s->influence);
+    pith_free(ctx, s->tokens);
     pith_free(ctx, s);
+}
+
+/* Names of the matrices whose rows are tokens. */
+static const char *const embedding_names[] = {"token_embd.weight", "model.embed_tokens.weight"},
+                  *const output_names[] = {"output.weight", "lm_head.weight"};
+
+static bool is_one_of(const char *name, const char *const names[2]) {
+    return strcmp(name, names[0]) == 0 || strcmp(name, names[1]) == 0;
+}
+
+/* An embedding that multiplies is the output matrix too: an error in a row is met in both places. */
+static void settle_tokens(model_stats *s) {
+    for (size_t i = 0; i < s->n; i++) s->tied |= is_one_of(s->entries[i].name, embedding_names);
+    for (size_t i = 0; i < s->n_tokens && s->tied; i++) s->tokens[i] += s->tokens[s->n_tokens + i];
+}
+
+/* What errors of each output count. */
+static void find_outputs(const model_stats *s, const char *name, repr_stats *out) {
+    bool embedding = s->tokens && is_one_of(name, embedding_names);
+    if (!embedding && !(s->tokens && is_one_of(name, output_names))) return;
+    out->outputs = s->tokens + (embedding && !s->tied ? s->n_tokens : 0);
+    out->n_outputs = s->n_tokens;
 }
 
 static pith_status finish(pith_ctx *ctx, model_stats *s, pith_status status, model_stats **out) {
     if (!status) status = stats_sort(ctx, s);
     if (!status && s->file) status = stats_read_grams(ctx, s);
+    if (!status && s->tokens) settle_tokens(s);
     if (status)
         model_stats_close(ctx, s);
     else
@@ -213,6 +237,7 @@ static pith_status look_through(pith_ctx *ctx, const model_stats_entry *e, const
 pith_status model_stats_find(pith_ctx *ctx, const model_stats *s, const char *name, uint32_t part, size_t cols,
                              repr_stats *out) {
     *out = (repr_stats){0};
+    find_outputs(s, name, out);
     size_t i = stats_index(s, name, strlen(name));
     if (i == SIZE_MAX) return PITH_OK;
     const model_stats_entry *e = &s->entries[i];

@@ -9,6 +9,8 @@
  *   OWNER.gram     F32 [cols (cols + 1) / 2]  mean of x x^T, lower triangle by rows; matrices that read the same
  *                                             input (q, k, v; gate, up) share that of the first of them
  *   pith.block_influence  F32 [layers]  1 - mean cosine of a layer's input and output (ShortGPT's BI, 2024)
+ *   pith.tokens    F32 [tokens, 2]  mean p (1 - p) of each token over all predictions, and its share of the text: what
+ *                                   errors in its row of the output matrix, and of the embedding, count
  *   pith.nats      F32 [2]  mean -ln p of the text's tokens, and how many
  *   pith.checks    I64 [1 + Grams]  XXH3-64 of the data before the first Gram, then of each Gram; 0: not there yet
  * with the keys imatrix.{datasets,chunk_count,chunk_size} and

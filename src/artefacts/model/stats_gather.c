@@ -124,6 +124,21 @@ static void take_hidden(void *opaque, uint32_t layer, uint32_t sequence, uint32_
     memcpy(g->before, h, n * width * sizeof *h);
 }
 
+/* A squared error e^2 in the logit of a token costs p (1 - p) e^2 / 2 nats; rows of the embedding are read as often as
+ * the token is met. */
+static void take_prediction(gatherer *g, const float *logits, uint32_t token) {
+    uint32_t n = lm_about(g->model)->n_vocab;
+    float most = logits[0];
+    double sum = 0;
+    for (uint32_t v = 1; v < n; v++) most = logits[v] > most ? logits[v] : most;
+    for (uint32_t v = 0; v < n; v++) sum += (double)(g->odds[v] = expf(logits[v] - most));
+    for (uint32_t v = 0; v < n; v++) {
+        double p = (double)g->odds[v] / sum;
+        g->use[v] += p * (1 - p);
+    }
+    if (token < n) g->use[n + token] += 1;
+}
+
 static pith_status read_chunk(gatherer *g, const uint32_t *chunk, bool want_logits) {
     uint32_t n_ctx = g->chunks.n_ctx, n_vocab = lm_about(g->model)->n_vocab;
     pith_status status = lm_truncate(g->session, 0, 0);
@@ -134,6 +149,8 @@ static pith_status read_chunk(gatherer *g, const uint32_t *chunk, bool want_logi
         g->call = 0;
         status = lm_eval(g->session, g->tokens, n);
         if (!status) status = g->status;
+        for (uint32_t i = 0; i < n && g->use && g->sums && want_logits && !status; i++)
+            take_prediction(g, lm_logits(g->session, i), g->tokens[i].id);
         for (uint32_t i = 0; i < n && at + i + 1 < n_ctx && g->sums && want_logits && !status; i++) {
             g->nats += lm_bits(lm_logits(g->session, i), n_vocab, chunk[at + i + 1]) * 0.69314718055994531;
             g->scored++;
@@ -176,6 +193,9 @@ static pith_status put_small(gatherer *g) {
         status = put_number(g, 1 - g->cosines[l] / (double)PITH_MAX(g->rows, 1u), "a layer");
     if (!status) status = put_number(g, g->scored ? g->nats / (double)g->scored : 0, "the output");
     if (!status) status = put_number(g, (double)g->scored, "the output");
+    double read = (double)g->chunks.n_chunks * g->chunks.n_ctx;
+    for (uint32_t v = 0; g->use && v < 2 * lm_about(g->model)->n_vocab && !status; v++)
+        status = put_number(g, g->use[v] / read, "the output");
     for (uint32_t i = 0; i < g->plan.n && !status; i++) {
         const stats_input *in = &g->plan.at[i], *owner = &g->plan.at[in->owner];
         const double *sum = g->sums + owner->sums_at, *sum2 = sum + in->cols;
@@ -217,6 +237,7 @@ static pith_status put_gram(gatherer *g, uint32_t k, const stats_input *in) {
 
 static uint64_t small_bytes(const gatherer *g) {
     uint64_t bytes = (uint64_t)g->batch * lm_about(g->model)->n_embd * sizeof(float);
+    if (!g->options->no_output) bytes += (uint64_t)lm_about(g->model)->n_vocab * (2 * sizeof(double) + sizeof(float));
     for (uint32_t i = 0; i < g->plan.n; i++) bytes += (uint64_t)g->plan.at[i].cols * 4 * sizeof(double);
     return bytes;
 }
@@ -272,6 +293,12 @@ static pith_status start_sums(gatherer *g) {
     g->cosines = g->counts ? pith_zalloc(g->ctx, (g->plan.last_layer + 1) * sizeof *g->cosines) : NULL;
     g->before = g->cosines ? pith_alloc(g->ctx, (size_t)g->batch * lm_about(g->model)->n_embd * sizeof(float)) : NULL;
     g->sums = g->before ? pith_zalloc(g->ctx, n * sizeof *g->sums) : NULL;
+    if (g->sums && !g->options->no_output) {
+        uint32_t n_vocab = lm_about(g->model)->n_vocab;
+        g->use = pith_zalloc(g->ctx, 2 * (size_t)n_vocab * sizeof *g->use);
+        g->odds = g->use ? pith_alloc(g->ctx, n_vocab * sizeof *g->odds) : NULL;
+        if (!g->odds) return pith_alloc_status(g->ctx);
+    }
     return g->sums ? PITH_OK : pith_alloc_status(g->ctx);
 }
 
@@ -280,6 +307,10 @@ static void drop_sums(gatherer *g) {
     pith_free(g->ctx, g->before);
     pith_free(g->ctx, g->cosines);
     pith_free(g->ctx, g->counts);
+    pith_free(g->ctx, g->use);
+    pith_free(g->ctx, g->odds);
+    g->use = NULL;
+    g->odds = NULL;
     g->sums = g->cosines = NULL;
     g->before = NULL;
     g->counts = NULL;

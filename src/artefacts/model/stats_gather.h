@@ -43,6 +43,8 @@ typedef struct gatherer {
     uint64_t *counts; /* [n] */
     float *before;    /* [batch][n_embd] */
     double *cosines;
+    double *use; /* [2][n_vocab] sums of p (1 - p) over what was predicted, of tokens read; NULL: without logits */
+    float *odds; /* [n_vocab] */
     uint64_t rows, scored;
     double nats;
     pith_buffer small; /* the small tensors, on their way to the file */

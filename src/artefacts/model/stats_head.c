@@ -80,6 +80,8 @@ static pith_status put_tensors(head_maker *h, gatherer *g) {
     pith_status status = put_tensor(h, STATS_CHECKS, "", TENSOR_I64, UINT32_MAX, 1, p->n_grams + 1, 1);
     if (!status && p->last_layer) status = put_tensor(h, STATS_INFLUENCE, "", TENSOR_F32, 0, 1, p->last_layer, 1);
     if (!status) status = put_tensor(h, STATS_NATS, "", TENSOR_F32, 0, 1, 2, 1);
+    if (!status && !g->options->no_output)
+        status = put_tensor(h, STATS_TOKENS, "", TENSOR_F32, 0, 2, lm_about(g->model)->n_vocab, 2);
     for (uint32_t i = 0; i < p->n && !status; i++) {
         const stats_input *in = &p->at[i];
         status = put_tensor(h, in->name, STATS_SUM2, TENSOR_F32, 0, 2, in->cols, 1);

@@ -10,6 +10,7 @@
 #define STATS_GRAM ".gram"
 #define STATS_INFLUENCE "pith.block_influence"
 #define STATS_NATS "pith.nats"
+#define STATS_TOKENS "pith.tokens"
 #define STATS_CHECKS "pith.checks"
 #define STATS_NAME_MAX 63 /* bytes of a tensor's name in GGUF, suffix included */
 
@@ -30,6 +31,9 @@ struct model_stats {
     char *names;
     model_stats_about about;
     float *influence;
+    float *tokens; /* [2][n_tokens] of STATS_TOKENS; when embedding and output are one, the first is their sum */
+    size_t n_tokens;
+    bool tied;
     bool by_calls; /* .dat: counts are calls, and parts are not known */
 };
 

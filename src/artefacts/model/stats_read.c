@@ -102,6 +102,16 @@ static const meta_value *strings_key(const tensor_file *f, const char *key) {
     return v && v->type == META_ARRAY && v->element == META_STRING ? v : NULL;
 }
 
+static pith_status take_tokens(pith_ctx *ctx, model_stats *s, const tensor_view *t) {
+    if (!t) return PITH_OK;
+    if (t->type != TENSOR_F32 || t->ne[1] != 2 || t->n_elements != 2 * t->ne[0])
+        return pith_fail(ctx, PITH_E_FORMAT, "statistics: " STATS_TOKENS " is not two numbers a token");
+    s->tokens = pith_alloc(ctx, PITH_MAX((size_t)t->n_elements, 1u) * sizeof(float));
+    if (!s->tokens) return pith_alloc_status(ctx);
+    s->n_tokens = (size_t)t->ne[0];
+    return take(ctx, t, false, s->tokens);
+}
+
 static pith_status take_about(pith_ctx *ctx, model_stats *s) {
     uint64_t n;
     const tensor_file *f = s->file;
@@ -121,7 +131,8 @@ static pith_status take_about(pith_ctx *ctx, model_stats *s) {
         a->nats = (double)pair[0];
         a->tokens_scored = (double)pair[1];
     }
-    if (!influence || influence->n_elements == 0) return PITH_OK;
+    pith_status tokens = take_tokens(ctx, s, tensor_find(f, STATS_TOKENS));
+    if (tokens || !influence || influence->n_elements == 0) return tokens;
     if (influence->type != TENSOR_F32 || influence->n_elements > 65536)
         return pith_fail(ctx, PITH_E_FORMAT, "statistics: " STATS_INFLUENCE " is not one number a layer");
     s->influence = pith_alloc(ctx, (size_t)influence->n_elements * sizeof(float));

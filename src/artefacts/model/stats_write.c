@@ -110,7 +110,7 @@ static pith_status put_floats(pith_ctx *ctx, gguf_writer *w, float *values, size
 static pith_status put_entry(pith_ctx *ctx, const model_stats *s, const model_stats_entry *e, gguf_writer *w,
                              tensor_write_fn write, void *opaque) {
     size_t n = e->parts * e->cols;
-    float *values = pith_alloc(ctx, (n + e->parts) * sizeof *values), *counts = values + n;
+    float *values = pith_alloc(ctx, (n + e->parts) * sizeof *values), *counts = values ? values + n : NULL;
     if (!values) return pith_alloc_status(ctx);
     double per_call = s->by_calls ? 512 : 1; /* an old file counts calls, which had this many tokens by default */
     pith_status status = PITH_OK;

@@ -5,11 +5,11 @@
  *   DIR/objects/   one file for each object, its code
  *   DIR/lock       shared by those who read and add, alone held by who collects garbage
  *
- * A file is cut into its tensors, these into pieces of 16 MiB, and the rest (head, padding). A piece is an object, named
- * by its content: XXH3-128 over the bytes, seeded with type, shape and place. Two pieces are one object only when their
- * bytes are equal: whoever adds compares them, so that nobody can make two tensors one by a collision. An object is
- * coded by itself (archive_piece_encode) or as the difference from another of the same type and shape, which is never
- * a difference itself. References are counted when asked for, by index: a count that is kept could be wrong.
+ * A file is cut into its tensors, these into pieces of 16 MiB, and the rest (head, padding). A piece is an object,
+ * named by its content: XXH3-128 over the bytes, seeded with type, shape and place. Two pieces are one object only when
+ * their bytes are equal: whoever adds compares them, so that nobody can make two tensors one by a collision. An object
+ * is coded by itself (archive_piece_encode) or as the difference from another of the same type and shape, which is
+ * never a difference itself. References are counted when asked for, by index: a count that is kept could be wrong.
  *
  * What is added becomes known in one transaction, after all its objects are on the disk. A process that dies leaves
  * the store as it was and files that model_store_collect removes. Any number of processes may add and read at once. */
@@ -51,7 +51,8 @@ typedef struct model_store_added {
     double distance, unrelated;
 } model_store_added;
 
-/* Adds the model file at `path` as `name`. Memory: some pieces. Ticks by bytes. PITH_E_ARGUMENT when the name is taken. */
+/* Adds the model file at `path` as `name`. Memory: some pieces. Ticks by bytes. PITH_E_ARGUMENT when the name is taken.
+ */
 pith_status model_store_add(pith_ctx *ctx, model_store *s, const char *name, const char *path,
                             const model_store_add_options *options, model_store_added *report);
 
@@ -82,10 +83,10 @@ pith_status model_store_list(pith_ctx *ctx, model_store *s,
 /* raw = stored + saved_same + saved_delta + saved_coding. */
 typedef struct model_store_totals {
     uint64_t files, objects, deltas;
-    uint64_t raw, stored;                         /* of all files; of the objects they use */
+    uint64_t raw, stored; /* of all files; of the objects they use */
     uint64_t saved_same, saved_delta, saved_coding;
-    uint64_t bases, garbage;                      /* bytes of objects kept for others only, and for nobody */
-    uint64_t index;                               /* bytes of store.db */
+    uint64_t bases, garbage; /* bytes of objects kept for others only, and for nobody */
+    uint64_t index;          /* bytes of store.db */
 } model_store_totals;
 pith_status model_store_stat(pith_ctx *ctx, model_store *s, model_store_totals *totals);
 

@@ -22,15 +22,20 @@ typedef struct adding {
 
 static void cut_rest(adding *a, store_piece **p) {
     for (size_t at = 0; at < a->layout.rest_n; at += ARCHIVE_PIECE_BYTES)
-        *(*p)++ = (store_piece){.data = a->layout.rest + at, .n = PITH_MIN(a->layout.rest_n - at, ARCHIVE_PIECE_BYTES),
+        *(*p)++ = (store_piece){.data = a->layout.rest + at,
+                                .n = PITH_MIN(a->layout.rest_n - at, ARCHIVE_PIECE_BYTES),
                                 .shape = STORE_REST_SHAPE};
 }
 
 static void cut_tensor(const tensor_view *v, uint64_t gap, store_piece **p) {
     uint64_t step = archive_piece_bytes(v->type), number = 0;
     for (uint64_t at = 0; at < v->bytes; at += step, number++)
-        *(*p)++ = (store_piece){.tensor = v, .data = v->data + at, .n = (size_t)PITH_MIN(step, v->bytes - at),
-                                .number = number, .gap = number ? 0 : gap, .shape = store_shape(v, number)};
+        *(*p)++ = (store_piece){.tensor = v,
+                                .data = v->data + at,
+                                .n = (size_t)PITH_MIN(step, v->bytes - at),
+                                .number = number,
+                                .gap = number ? 0 : gap,
+                                .shape = store_shape(v, number)};
 }
 
 static pith_status cut(adding *a) {
@@ -79,8 +84,7 @@ static pith_status is_same(adding *a, store_piece *p, const store_object *o, boo
 
 /* Objects of the hash newer than `after`. */
 static pith_status find_object(adding *a, store_piece *p, int64_t after) {
-    static const char sql[] =
-        "SELECT " STORE_OBJECT_COLUMNS " FROM object WHERE hash = ?2 AND id > ?1 ORDER BY id";
+    static const char sql[] = "SELECT " STORE_OBJECT_COLUMNS " FROM object WHERE hash = ?2 AND id > ?1 ORDER BY id";
     sqlite3_stmt *st;
     bool row = true, same = false;
     pith_status status = store_prepare(a->s, &st, sql, 1, &after);
@@ -201,7 +205,8 @@ static pith_status insert_part(adding *a, int64_t file, size_t place, const stor
 }
 
 static pith_status insert_file(adding *a, const char *name, int64_t *file) {
-    static const char sql[] = "INSERT INTO file(bytes, tensors, base, name, hash) VALUES(?1, ?2, nullif(?3, 0), ?4, ?5)";
+    static const char sql[] =
+        "INSERT INTO file(bytes, tensors, base, name, hash) VALUES(?1, ?2, nullif(?3, 0), ?4, ?5)";
     int64_t values[] = {(int64_t)a->layout.size, (int64_t)a->layout.n_views, a->family.file};
     sqlite3_stmt *st;
     bool row;
@@ -292,7 +297,8 @@ pith_status model_store_add(pith_ctx *ctx, model_store *s, const char *name, con
     pith_begin(ctx);
     *a.report = (model_store_added){0};
     if (!name_is_good(name))
-        return pith_fail(ctx, PITH_E_ARGUMENT, "a name in the store has 1 to %d bytes, no slash and no control characters",
+        return pith_fail(ctx, PITH_E_ARGUMENT,
+                         "a name in the store has 1 to %d bytes, no slash and no control characters",
                          MODEL_STORE_NAME_MAX);
     pith_status status = is_free(s, name);
     if (status) return status;

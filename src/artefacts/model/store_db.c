@@ -37,13 +37,13 @@ pith_status store_sql_failed(model_store *s) {
     case SQLITE_PERM:
     case SQLITE_CANTOPEN:
     case SQLITE_IOERR:
-    case SQLITE_FULL:
-        return pith_fail(s->ctx, PITH_E_IO, "%s/store.db: %s", s->path, sqlite3_errmsg(s->db));
+    case SQLITE_FULL: return pith_fail(s->ctx, PITH_E_IO, "%s/store.db: %s", s->path, sqlite3_errmsg(s->db));
     case SQLITE_CONSTRAINT:
         return pith_fail(s->ctx, PITH_E_CHECK, "%s: the store has changed meanwhile: %s", s->path,
                          sqlite3_errmsg(s->db));
-    default: return pith_fail(s->ctx, PITH_E_FORMAT, "%s/store.db: not an index of ours: %s", s->path,
-                              sqlite3_errmsg(s->db));
+    default:
+        return pith_fail(s->ctx, PITH_E_FORMAT, "%s/store.db: not an index of ours: %s", s->path,
+                         sqlite3_errmsg(s->db));
     }
 }
 
@@ -121,8 +121,7 @@ pith_status store_object_next(model_store *s, sqlite3_stmt *st, store_object *o,
 pith_status store_object_get(model_store *s, int64_t id, store_object *o) {
     sqlite3_stmt *st;
     bool row = false;
-    pith_status status =
-        store_prepare(s, &st, "SELECT " STORE_OBJECT_COLUMNS " FROM object WHERE id = ?1", 1, &id);
+    pith_status status = store_prepare(s, &st, "SELECT " STORE_OBJECT_COLUMNS " FROM object WHERE id = ?1", 1, &id);
     if (!status) status = store_object_next(s, st, o, &row);
     sqlite3_finalize(st);
     if (!status && !row) status = pith_fail(s->ctx, PITH_E_FORMAT, "%s/store.db: an object is missing", s->path);

@@ -148,8 +148,7 @@ static pith_status nearest(model_store *s, const store_piece *pieces, size_t n, 
 }
 
 pith_status store_choose_base(model_store *s, const store_piece *pieces, size_t n,
-                              const model_store_add_options *options, store_family *family,
-                              model_store_added *report) {
+                              const model_store_add_options *options, store_family *family, model_store_added *report) {
     pith_status status = PITH_OK;
     *family = (store_family){0};
     if (options->no_base) return PITH_OK;

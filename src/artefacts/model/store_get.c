@@ -57,7 +57,8 @@ static pith_status put_part(getting *g, sqlite3_stmt *st, const store_object *o)
     pith_status status = put_rest(g, gap);
     if (!status && (status = load(g, o, shape)) != PITH_OK) {
         const char *name = (const char *)sqlite3_column_text(st, 9);
-        return store_say_where(g->ctx, name ? name : "a tensor", (size_t)(name ? sqlite3_column_bytes(st, 9) : 8), status);
+        return store_say_where(g->ctx, name ? name : "a tensor", (size_t)(name ? sqlite3_column_bytes(st, 9) : 8),
+                               status);
     }
     return status ? status : put(g, g->piece, o->raw);
 }

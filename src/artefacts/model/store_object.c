@@ -98,8 +98,7 @@ pith_status store_object_load(model_store *s, const store_object *o, uint8_t *ds
 pith_status store_object_code(model_store *s, store_object *o, const uint8_t *src, bool rest, const uint8_t *base_data,
                               int64_t base, pith_buffer *out) {
     size_t at = out->size;
-    pith_status status =
-        difference_encode(s->ctx, o->type, rest, src, base_data, (size_t)o->raw, &o->coding, out);
+    pith_status status = difference_encode(s->ctx, o->type, rest, src, base_data, (size_t)o->raw, &o->coding, out);
     o->base = difference_has_base(o->coding) ? base : 0;
     o->coded = out->size - at;
     return status;

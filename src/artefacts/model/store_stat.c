@@ -10,8 +10,7 @@
 
 /* Objects that files use, bases of those, and nobody's. Bases are never differences, so one step is all. */
 #define USED "EXISTS(SELECT 1 FROM part WHERE part.object = object.id)"
-#define BASE_OF_USED                                                                                                   \
-    "EXISTS(SELECT 1 FROM object AS o JOIN part ON part.object = o.id WHERE o.base = object.id)"
+#define BASE_OF_USED "EXISTS(SELECT 1 FROM object AS o JOIN part ON part.object = o.id WHERE o.base = object.id)"
 
 static pith_status sums(model_store *s, const char *sql, const int64_t *file, uint64_t *values, unsigned n) {
     sqlite3_stmt *st;
@@ -33,14 +32,19 @@ pith_status model_store_stat(pith_ctx *ctx, model_store *s, model_store_totals *
     *t = (model_store_totals){0};
     pith_status status = sums(s, "SELECT count(*), ifnull(sum(bytes), 0) FROM file", NULL, files, 2);
     if (!status)
-        status = sums(s, "SELECT count(*), ifnull(sum(raw), 0), ifnull(sum(coded), 0), count(base) FROM object WHERE " USED,
-                      NULL, used, 4);
+        status =
+            sums(s, "SELECT count(*), ifnull(sum(raw), 0), ifnull(sum(coded), 0), count(base) FROM object WHERE " USED,
+                 NULL, used, 4);
     if (!status)
-        status = sums(s, "SELECT count(*), ifnull(sum(raw), 0), ifnull(sum(coded), 0) FROM object"
-                         " WHERE base IS NOT NULL AND " USED, NULL, deltas, 3);
+        status = sums(s,
+                      "SELECT count(*), ifnull(sum(raw), 0), ifnull(sum(coded), 0) FROM object"
+                      " WHERE base IS NOT NULL AND " USED,
+                      NULL, deltas, 3);
     if (!status)
-        status = sums(s, "SELECT ifnull(sum(CASE WHEN " BASE_OF_USED " THEN coded ELSE 0 END), 0), ifnull(sum(coded), 0)"
-                         " FROM object WHERE NOT " USED, NULL, others, 2);
+        status = sums(s,
+                      "SELECT ifnull(sum(CASE WHEN " BASE_OF_USED " THEN coded ELSE 0 END), 0), ifnull(sum(coded), 0)"
+                      " FROM object WHERE NOT " USED,
+                      NULL, others, 2);
     struct stat st;
     if (!status && fstatat(s->dir, "store.db", &st, 0) != 0)
         status = pith_fail(ctx, PITH_E_IO, "%s/store.db: %s", s->path, strerror(errno));
@@ -48,10 +52,16 @@ pith_status model_store_stat(pith_ctx *ctx, model_store *s, model_store_totals *
     raw_of_used = used[1];
     if (files[1] < raw_of_used || raw_of_used < used[2] || deltas[1] < deltas[2] || others[1] < others[0])
         return pith_fail(ctx, PITH_E_FORMAT, "%s/store.db: numbers that make no sense", s->path);
-    *t = (model_store_totals){.files = files[0], .objects = used[0], .deltas = deltas[0], .raw = files[1],
-                              .stored = used[2], .saved_same = files[1] - raw_of_used,
-                              .saved_delta = deltas[1] - deltas[2], .bases = others[0],
-                              .garbage = others[1] - others[0], .index = (uint64_t)st.st_size};
+    *t = (model_store_totals){.files = files[0],
+                              .objects = used[0],
+                              .deltas = deltas[0],
+                              .raw = files[1],
+                              .stored = used[2],
+                              .saved_same = files[1] - raw_of_used,
+                              .saved_delta = deltas[1] - deltas[2],
+                              .bases = others[0],
+                              .garbage = others[1] - others[0],
+                              .index = (uint64_t)st.st_size};
     t->saved_coding = raw_of_used - used[2] - t->saved_delta;
     return PITH_OK;
 }

@@ -15,6 +15,7 @@ static const struct {
                    {"lmcompress", bench_lmcompress},
                    {"prune-tasks", bench_prune_tasks}, {"weights", bench_weights}, {"cuts", bench_cuts},
                    {"subspace", bench_subspace}, {"concat-svd", bench_concat_svd}, {"moe", bench_moe},
+                   {"family", bench_family}, {"compeft", bench_compeft}, {"rmm", bench_rmm},
                   {"evopress", bench_evopress},     {"casp", bench_casp},
                   {"pd-quant", bench_pd_quant},     {"gaussian", bench_gaussian},
                   {"bitstack", bench_bitstack}};

@@ -82,5 +82,8 @@ int bench_cuts(int argc, char **argv);
 int bench_subspace(int argc, char **argv);
 int bench_concat_svd(int argc, char **argv);
 int bench_moe(int argc, char **argv);
+int bench_family(int argc, char **argv);
+int bench_compeft(int argc, char **argv);
+int bench_rmm(int argc, char **argv);
 
 #endif

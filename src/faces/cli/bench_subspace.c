@@ -136,7 +136,7 @@ static void both_groups(const cuts *c, const unsigned *sixteenths, const char *f
 
 static int ranks(experiment *e, subspace *s) {
     static const char *const kinds[] = {"mixed", "narrow"};
-    static const char spqr[] = "outliers(threshold=0.2, inner=q(4, group=16, meta=q(4, group=16)))";
+    static const char spqr[] = "outliers(threshold=0.2, inner=q(4, group=16, meta=q(4, group=16))) @ obs";
     unsigned rank[2][2];
     double extra[2];
     char text[600];

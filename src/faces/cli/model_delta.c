@@ -87,8 +87,9 @@ static void report(const delta_command *c, const model_delta_report *r, double s
 /* BASE, FINE or DELTA, OUT */
 static int run(delta_command *c, bool apply) {
     const char *const *names = c->common.names;
-    if (c->common.n_names != 3) return cli_error("model %s: name the base, %s, and the file to write",
-                                                 apply ? "apply" : "delta", apply ? "the delta" : "the other model");
+    if (c->common.n_names != 3)
+        return cli_error("model %s: name the base, %s, and the file to write", apply ? "apply" : "delta",
+                         apply ? "the delta" : "the other model");
     pith_ctx *ctx = lm_session_of(&c->common);
     if (!ctx) return CLI_FAIL;
     lm_writer w;
@@ -99,9 +100,9 @@ static int run(delta_command *c, bool apply) {
     if (result == CLI_OK) {
         cli_progress_start(&progress, apply ? "applying" : "comparing", names[1], 0);
         pith_ctx_set_progress(ctx, cli_progress_show, &progress);
-        pith_status status =
-            apply ? model_delta_apply_file(ctx, names[0], names[1], lm_write_piece, &w)
-                  : model_delta_make_file(ctx, names[0], names[1], &c->options, lm_write_piece, &w, &r);
+        pith_status status = apply
+                                 ? model_delta_apply_file(ctx, names[0], names[1], lm_write_piece, &w)
+                                 : model_delta_make_file(ctx, names[0], names[1], &c->options, lm_write_piece, &w, &r);
         cli_progress_clear(&progress);
         if (status) cli_error("%s", pith_error(ctx));
         result = lm_writer_close(&w, status == PITH_OK, c->common.force);

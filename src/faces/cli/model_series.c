@@ -123,7 +123,8 @@ static int run(series_command *c) {
     if (c->context) {
         unsigned i = 0;
         while (i < PITH_COUNT(contexts) && strcmp(c->context, contexts[i]) != 0) i++;
-        if (i == PITH_COUNT(contexts)) return cli_error("series: --context: alone, same or around, not '%s'", c->context);
+        if (i == PITH_COUNT(contexts))
+            return cli_error("series: --context: alone, same or around, not '%s'", c->context);
         c->options.context = (series_context)i;
     }
     int (*const action)(series_command *) = strcmp(verb, "make") == 0   ? make

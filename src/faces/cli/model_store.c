@@ -75,12 +75,12 @@ static json_t *share_json(const model_store_share *s) {
 static void report_json(store_command *c, const char *name, const model_store_added *r, uint64_t stored,
                         double seconds) {
     json_array_append_new(
-        c->list, json_pack("{s:o,s:I,s:I,s:I,s:o,s:f,s:f,s:o,s:o,s:o,s:o,s:I,s:f}", "name", cli_json_text(name), "bytes",
-                           (json_int_t)r->bytes, "tensors", (json_int_t)r->tensors, "stored", (json_int_t)stored, "base",
-                           r->base[0] ? cli_json_text(r->base) : json_null(), "bit_distance", r->distance,
-                           "bit_distance_of_strangers", r->unrelated, "same", share_json(&r->same), "delta",
-                           share_json(&r->delta), "plain", share_json(&r->plain), "rest", share_json(&r->rest), "repaired",
-                           (json_int_t)r->repaired, "seconds", seconds));
+        c->list, json_pack("{s:o,s:I,s:I,s:I,s:o,s:f,s:f,s:o,s:o,s:o,s:o,s:I,s:f}", "name", cli_json_text(name),
+                           "bytes", (json_int_t)r->bytes, "tensors", (json_int_t)r->tensors, "stored",
+                           (json_int_t)stored, "base", r->base[0] ? cli_json_text(r->base) : json_null(),
+                           "bit_distance", r->distance, "bit_distance_of_strangers", r->unrelated, "same",
+                           share_json(&r->same), "delta", share_json(&r->delta), "plain", share_json(&r->plain), "rest",
+                           share_json(&r->rest), "repaired", (json_int_t)r->repaired, "seconds", seconds));
 }
 
 static void report_share(const char *what, const model_store_share *s) {
@@ -286,8 +286,8 @@ static const struct store_verb {
     bool one; /* its JSON is an object, not a list */
     bool more_names;
 } verbs[] = {
-    {"add", add_files, false, true},   {"get", get_file, true, true},       {"list", list_files, false, false},
-    {"stat", show_stat, true, false},  {"rm", remove_files, false, true},   {"gc", collect, true, false},
+    {"add", add_files, false, true},   {"get", get_file, true, true},     {"list", list_files, false, false},
+    {"stat", show_stat, true, false},  {"rm", remove_files, false, true}, {"gc", collect, true, false},
     {"test", test_files, false, true}, {NULL, NULL, false, false},
 };
 

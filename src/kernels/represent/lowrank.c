@@ -52,7 +52,7 @@ static pith_status encode_factors(const repr_job *job, const repr_matrix *w, siz
     size_t most = r * PITH_MAX(w->rows, w->cols);
     float *h = NULL, *gram = NULL, *rounded = pith_alloc(ctx, most * sizeof *rounded);
     pith_status status = rounded ? inner_stats(job, b, r, w->cols, &h, &gram) : pith_alloc_status(ctx);
-    const repr_stats stats = {h, gram, job->stats->n_tokens};
+    const repr_stats stats = {.h = h, .gram = gram, .n_tokens = job->stats->n_tokens};
     repr_job inner = *job;
     inner.stats = &stats;
     if (!status) status = repr_branch_encode(&inner, LOWRANK_FACTORS, &(repr_matrix){a, w->rows, r}, out, rounded);

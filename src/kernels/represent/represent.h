@@ -25,11 +25,15 @@ typedef struct repr_matrix {
     size_t rows, cols;
 } repr_matrix;
 
-/* Of the inputs x of one matrix over the calibration text. Either pointer may be NULL; the whole may be NULL. */
+/* Of the inputs x of one matrix over the calibration text. Any pointer may be NULL; the whole may be NULL. */
 typedef struct repr_stats {
     const float *h;    /* [cols] mean of x_j^2 (llama.cpp's importance matrix) */
     const float *gram; /* mean of x x^T, lower triangle by rows: (i, j <= i) at i * (i + 1) / 2 + j */
     double n_tokens;
+    /* What a squared error of each output counts, where that is known to differ: of the tokens in an embedding or an
+     * output matrix. Of the matrix as it is in the model: coders that find another number of rows leave it alone. */
+    const float *outputs;
+    size_t n_outputs;
 } repr_stats;
 
 /* Bytes of strangers, with an end. */

@@ -26,6 +26,8 @@ typedef struct step_layout {
     uint16_t *class_of;            /* [cols] */
     uint32_t *order;               /* [cols] columns by class, then by number */
     size_t first[STEP_PLANES + 1]; /* of each plane, into order */
+    unsigned n_row_classes;
+    uint16_t *row_class; /* [rows] steps of a row are those of the columns times step_factor of it */
 } step_layout;
 
 /* Allocates for a matrix of this shape, all columns in class 0. */
@@ -46,16 +48,37 @@ PITH_INLINE unsigned step_index(const step_rule *rule, float steps) {
     return m + (steps - (float)m >= rule->offset[PITH_MIN(m, STEP_OFFSETS - 1)]);
 }
 
+/* Rounding along a path (step_trellis.c). */
+enum { STEP_STATES = 32 };
+typedef struct step_trellis {
+    unsigned n_states;                                    /* 4, 8, 16 or 32 */
+    uint8_t next[STEP_STATES][2];                         /* by the index's parity; odd states read 2 k - 1 half steps */
+    uint8_t from[2][STEP_STATES], by[2][STEP_STATES];     /* the two ways into a state: from where, 2 * quantiser + parity */
+} step_trellis;
+/* What the encoder remembers of an element. */
+typedef struct step_path {
+    uint32_t taken;
+    int16_t index[4];
+} step_path;
+void step_trellis_init(step_trellis *t, unsigned n_states);
+/* Indices of in[n] for steps of 1 / inverse, from state 0 on; path[n] is room to work in. */
+void step_trellis_code(const step_trellis *t, const float *in, size_t n, float inverse, step_path *path, int16_t *out);
+/* What an index means that is met in a state; half: half a step. */
+PITH_INLINE float step_trellis_value(unsigned state, int index, float half) {
+    return (float)(2 * index - (int)(state & 1)) * half;
+}
+
 /* Encoding: the plan (step_plan.c). */
 typedef struct step_wish {
     double size; /* geometric mean of the steps, in RMS of the matrix */
     double bits; /* per weight, all counted; 0: by size */
     double tilt; /* 1: steps as the costs want them, 0: all the same */
+    double rows; /* the same of rows */
     double rdo;  /* bits in what an index costs, in squared steps; 0: to the nearest */
     bool centroid;
 } step_wish;
-/* w[cols][rows], cost[cols]. Fills class_of, n_classes and base, sorts, and gives the rules of all planes. */
-pith_status step_plan(pith_ctx *ctx, const step_wish *wish, const float *w, const float *cost, step_layout *l,
-                      step_rule rules[STEP_PLANES]);
+/* w[cols][rows], cost[cols], outputs[rows] or NULL. Fills row_class, class_of, n_classes and base, sorts, and gives the rules of all planes. */
+pith_status step_plan(pith_ctx *ctx, const step_wish *wish, const float *w, const float *cost,
+                      const float *outputs, step_layout *l, step_rule rules[STEP_PLANES]);
 
 #endif

@@ -6,6 +6,7 @@
 #include "kernels/represent/step.h"
 
 enum { SAMPLE = 1 << 17, BINS = 2048, TURNS = 3 };
+#define ROW_FLOOR (1.0 / 32) /* of the mean */
 
 /* The sample: magnitudes in units of the column's factor, columns in the layout's order. */
 typedef struct step_sample {
@@ -120,6 +121,21 @@ static bool classes_of(const step_wish *wish, const float *cost, step_layout *l)
     return l->n_classes > 1;
 }
 
+/* The same for rows, whose errors do not meet. Tokens that were hardly met may yet be needed. */
+static void row_classes_of(const step_wish *wish, const float *outputs, step_layout *l) {
+    double mean = 0, logs = 0, n = (double)l->rows;
+    for (size_t r = 0; r < l->rows && outputs; r++) mean += (double)outputs[r] / n;
+    if (!(mean > 0) || !isfinite(mean) || wish->rows == 0) return;
+    double least = log2(mean * ROW_FLOOR);
+    for (size_t r = 0; r < l->rows; r++) logs += PITH_MAX(log2((double)outputs[r]), least) / n;
+    if (0.5 * wish->rows * (log2(mean) - logs) * (double)l->cols < 5) return; /* bits for each row */
+    for (size_t r = 0; r < l->rows; r++) {
+        double k = floor(2 * wish->rows * (PITH_MAX(log2((double)outputs[r]), least) - least) + 0.5);
+        l->row_class[r] = (uint16_t)(k > STEP_CLASSES - 1 ? STEP_CLASSES - 1 : k);
+        l->n_row_classes = PITH_MAX(l->n_row_classes, l->row_class[r] + 1u);
+    }
+}
+
 /* Sorts the columns into planes of equal numbers of columns. */
 static void set_planes(step_layout *l, step_sample *s, size_t n_planes) {
     l->n_planes = n_planes;
@@ -136,9 +152,12 @@ static pith_status sample_new(pith_ctx *ctx, const float *w, step_layout *l, ste
     set_planes(l, s, 1);
     for (size_t i = 0, at = 0; i < l->cols; i++) {
         /* Each column begins elsewhere, so that all rows are seen. */
-        const float *x = w + l->order[i] * l->rows + l->order[i] % stride;
+        size_t begin = l->order[i] % stride;
+        const float *x = w + l->order[i] * l->rows + begin;
+        const uint16_t *class = l->row_class + begin;
         float inverse = 1 / step_factor(l->class_of[l->order[i]]);
-        for (size_t k = 0; k < s->per_column; k++) s->x[at++] = fabsf(x[k * stride]) * inverse;
+        for (size_t k = 0; k < s->per_column; k++)
+            s->x[at++] = fabsf(x[k * stride]) * inverse / step_factor(class[k * stride]);
     }
     return PITH_OK;
 }
@@ -160,8 +179,8 @@ static double find_base(const step_wish *wish, const step_layout *l, const step_
     return base;
 }
 
-pith_status step_plan(pith_ctx *ctx, const step_wish *wish, const float *w, const float *cost, step_layout *l,
-                      step_rule rules[STEP_PLANES]) {
+pith_status step_plan(pith_ctx *ctx, const step_wish *wish, const float *w, const float *cost,
+                      const float *outputs, step_layout *l, step_rule rules[STEP_PLANES]) {
     size_t n = l->rows * l->cols;
     double squares = 0, classes = 0, bits;
     for (size_t i = 0; i < n; i++) squares += (double)w[i] * (double)w[i];
@@ -169,9 +188,11 @@ pith_status step_plan(pith_ctx *ctx, const step_wish *wish, const float *w, cons
         l->n_classes = 1;
         memset(l->class_of, 0, l->cols * sizeof *l->class_of);
     }
-    for (size_t j = 0; j < l->cols; j++) classes += l->class_of[j];
+    row_classes_of(wish, outputs, l);
+    for (size_t j = 0; j < l->cols; j++) classes += l->class_of[j] / (double)l->cols;
+    for (size_t r = 0; r < l->rows; r++) classes += l->row_class[r] / (double)l->rows;
     /* One RMS, as the largest step: that of the geometric mean is this many quarter octaves smaller. */
-    double unit = sqrt(squares / (double)n) * exp2(classes / (double)l->cols / 4);
+    double unit = sqrt(squares / (double)n) * exp2(classes / 4);
     step_sample sample = {.x = NULL};
     pith_status status = sample_new(ctx, w, l, &sample);
     step_cells *cells = status ? NULL : pith_alloc(ctx, sizeof *cells);

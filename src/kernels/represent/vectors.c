@@ -154,9 +154,9 @@ pith_status vectors_put(pith_ctx *ctx, pith_buffer *out, float *v, size_t n) {
     for (size_t i = 0; i < n; i++) v[i] = !(fabsf(v[i]) <= LARGEST_HALF) ? copysignf(LARGEST_HALF, v[i]) : v[i];
     size_t start = out->size;
     pith_status status = repr_put_halves(ctx, out, v, n);
+    if (status) return status;
     repr_reader r = {out->data + start, out->data + out->size};
-    if (!status && !repr_take_halves(&r, v, n)) status = pith_fail(ctx, PITH_E_INTERNAL, "halves do not read back");
-    return status;
+    return repr_take_halves(&r, v, n) ? PITH_OK : pith_fail(ctx, PITH_E_INTERNAL, "halves do not read back");
 }
 
 pith_status vectors_round(pith_ctx *ctx, float *v, size_t n) {

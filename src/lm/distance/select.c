@@ -28,8 +28,9 @@ pith_status select_primed(pith_ctx *ctx, const codelen_options *options, const d
     pith_status status = PITH_OK;
     if (n_source > SIZE_MAX / 32 || n_target > SIZE_MAX / 32)
         return pith_fail(ctx, PITH_E_LIMIT, "%zu and %zu texts are too many", n_source, n_target);
-    double *alone = pith_alloc(ctx, (n_source + n_target) * sizeof *alone), *of_target = alone + n_source, mean = 0;
+    double *alone = pith_alloc(ctx, (n_source + n_target) * sizeof *alone), mean = 0;
     if (!alone) return pith_alloc_status(ctx);
+    double *of_target = alone + n_source;
     for (size_t j = 0; j < n_target && !status; j++) {
         status = pith_buffer_append(ctx, &all, target[j].data, target[j].n);
         if (!status && target[j].n && target[j].data[target[j].n - 1] != '\n')

@@ -230,6 +230,110 @@ static void fewer_levels_of_a_stack(void **state) {
     pith_buffer_free(ctx, &model);
 }
 
+static void levels_that_so_many_bytes_hold(void **state) {
+    (void)state;
+    pith_buffer model = make_model(), packed = compress(&model, "*attn_q*, *exps* -> times | stack(3, near)");
+    model_archive *a = open_archive(&packed);
+    uint16_t levels[N_MADE];
+    archive_prefix_info all, least, some;
+    assert_int_equal(archive_prefix(ctx, a, packed.size, 0, levels, &all), PITH_OK);
+    assert_int_equal(all.bytes, packed.size);
+    assert_int_equal(all.stacks, 2); /* the second attn_q is the first */
+    assert_int_equal(all.fewest, 3);
+    assert_int_equal(archive_prefix(ctx, a, packed.size, 1, levels, &least), PITH_OK);
+    assert_int_equal(least.bytes, all.least);
+    assert_int_equal(least.most, 1);
+    assert_int_equal(archive_prefix(ctx, a, all.least - 1, 0, levels, &least), PITH_E_ARGUMENT);
+    pith_begin(ctx);
+    assert_int_equal(archive_prefix(ctx, a, packed.size - 1, 0, levels, &some), PITH_OK);
+    assert_true(some.bytes < packed.size && some.fewest == 2 && some.most == 3);
+    for (uint64_t bytes = all.least, before = 0; bytes <= packed.size; bytes += 97) { /* never less for more */
+        assert_int_equal(archive_prefix(ctx, a, bytes, 0, levels, &some), PITH_OK);
+        assert_true(some.bytes <= bytes && some.bytes >= before);
+        before = some.bytes;
+    }
+    archive_wish wish = {.levels = levels};
+    pith_buffer coarse = {0}, fine = restore(a);
+    void *pair[] = {ctx, &coarse};
+    assert_int_equal(archive_prefix(ctx, a, all.least, 0, levels, &some), PITH_OK);
+    assert_int_equal(archive_restore(ctx, a, &wish, append, pair), PITH_OK);
+    assert_int_equal(coarse.size, fine.size);
+    assert_memory_not_equal(coarse.data, fine.data, fine.size);
+    archive_close(ctx, a);
+    pith_buffer_free(ctx, &coarse);
+    pith_buffer_free(ctx, &fine);
+    pith_buffer_free(ctx, &packed);
+    pith_buffer_free(ctx, &model);
+}
+
+/* Coded tensors in a type, others as they were; keys and shapes stay. */
+static void another_type_for_what_was_coded(void **state) {
+    (void)state;
+    static const tensor_type types[] = {TENSOR_F32, TENSOR_BF16, TENSOR_Q8_0};
+    pith_buffer model = make_model(), packed = compress(&model, "*ffn*, *attn* -> near");
+    model_archive *a = open_archive(&packed);
+    tensor_file *f, *g;
+    assert_int_equal(tensor_file_open_memory(ctx, model.data, model.size, &f), PITH_OK);
+    for (size_t k = 0; k < PITH_COUNT(types); k++) {
+        archive_wish wish = {.type = tensor_type_of(types[k])};
+        pith_buffer out = {0};
+        void *pair[] = {ctx, &out};
+        assert_int_equal(archive_export(ctx, a, &wish, append, pair), PITH_OK);
+        assert_int_equal(tensor_file_open_memory(ctx, out.data, out.size, &g), PITH_OK);
+        assert_int_equal(g->n_tensors, f->n_tensors);
+        for (size_t i = 0; i < f->n_tensors; i++) {
+            const tensor_view *t = &f->tensors[i], *u = &g->tensors[i];
+            size_t n = archive_find(a, t->name.data, t->name.size);
+            assert_int_equal(u->name.size, t->name.size);
+            assert_memory_equal(u->name.data, t->name.data, t->name.size);
+            assert_memory_equal(u->ne, t->ne, sizeof t->ne);
+            if (!archive_rule(a, n)) {
+                assert_int_equal(u->type, t->type);
+                assert_memory_equal(u->data, t->data, t->bytes);
+                continue;
+            }
+            /* 16 columns make no block of 32 */
+            assert_int_equal(u->type, t->ne[0] % wish.type->block ? TENSOR_F16 : types[k]);
+            float *floats = malloc(t->n_elements * sizeof *floats);
+            uint8_t *want = malloc(u->bytes);
+            assert_int_equal(archive_floats(ctx, a, n, 0, floats), PITH_OK);
+            assert_true(blocks_encode(u->type, floats, want, t->n_elements));
+            assert_memory_equal(u->data, want, u->bytes);
+            free(floats);
+            free(want);
+        }
+        uint64_t number;
+        assert_true(meta_u64(g, "general.file_type", &number));
+        assert_int_equal(number, k == 0 ? 0 : k == 1 ? 32 : 7);
+        tensor_file_close(ctx, g);
+        pith_buffer_free(ctx, &out);
+    }
+    archive_wish wish = {.type = tensor_type_of(TENSOR_IQ2_XXS)};
+    assert_int_equal(archive_export(ctx, a, &wish, append, (void *[]){ctx, &packed}), PITH_E_UNSUPPORTED);
+    assert_null(archive_unwritten(a));
+    tensor_file_close(ctx, f);
+    archive_close(ctx, a);
+    pith_buffer_free(ctx, &packed);
+    pith_buffer_free(ctx, &model);
+}
+
+static void what_was_lost_is_told(void **state) {
+    (void)state;
+    pith_buffer model = make_model(), out = {0};
+    archive_loss loss;
+    archive_options o = {.recipe = "*ffn* -> near", .loss = &loss};
+    assert_int_equal(archive_write(ctx, model.data, model.size, &o, append, (void *[]){ctx, &out}), PITH_OK);
+    assert_int_equal(loss.weights, 64 * 20 + 16 * 4 * 3);
+    assert_true(loss.weights_error > 0 && loss.weights_error < 1e-4 && loss.worst_error >= loss.weights_error);
+    assert_true(loss.outputs_error != loss.outputs_error); /* nothing is known of the inputs */
+    assert_non_null(strstr(loss.worst, "ffn"));
+    o.recipe = NULL;
+    assert_int_equal(archive_write(ctx, model.data, model.size, &o, append, (void *[]){ctx, &out}), PITH_OK);
+    assert_int_equal(loss.weights, 0);
+    pith_buffer_free(ctx, &out);
+    pith_buffer_free(ctx, &model);
+}
+
 static void what_is_not_finite_stays_exact(void **state) {
     (void)state;
     pith_buffer model = make_model();
@@ -278,6 +382,9 @@ int main(void) {
         cmocka_unit_test(recipes_code_matrices),
         cmocka_unit_test(a_rule_that_names_nothing_loses_nothing),
         cmocka_unit_test(fewer_levels_of_a_stack),
+        cmocka_unit_test(levels_that_so_many_bytes_hold),
+        cmocka_unit_test(another_type_for_what_was_coded),
+        cmocka_unit_test(what_was_lost_is_told),
         cmocka_unit_test(what_is_not_finite_stays_exact),
         cmocka_unit_test(wrong_recipes_are_refused),
     };

@@ -38,9 +38,9 @@ static void make(bytes *out, double update, tensor_type type, uint64_t seed, boo
     assert_int_equal(gguf_writer_new(ctx, &g), PITH_OK);
     unsigned n = one_more ? 5 : 4;
     for (unsigned i = 0; i < n; i++)
-        assert_int_equal(gguf_put_tensor(ctx, g, names[i], strlen(names[i]), TENSOR_F32, i == 3 ? 1 : 2,
-                                         i == 3 ? narrow : wide),
-                         PITH_OK);
+        assert_int_equal(
+            gguf_put_tensor(ctx, g, names[i], strlen(names[i]), TENSOR_F32, i == 3 ? 1 : 2, i == 3 ? narrow : wide),
+            PITH_OK);
     assert_int_equal(gguf_write_head(ctx, g, family_write, &w), PITH_OK);
     for (unsigned i = 0; i < n; i++) {
         size_t size = i == 3 ? COLS : ROWS * COLS;
@@ -125,7 +125,8 @@ static void ternary_ones_are_as_defined(void **state) {
     size_t n = 0;
     static float tau[4 * ROWS * COLS], sorted[4 * ROWS * COLS];
     for (size_t i = 0; i < 3; i++) { /* the vector is the same in both and does not count */
-        const float *b = (const float *)(const void *)bf->tensors[i].data, *f = (const float *)(const void *)ff->tensors[i].data;
+        const float *b = (const float *)(const void *)bf->tensors[i].data,
+                    *f = (const float *)(const void *)ff->tensors[i].data;
         for (size_t k = 0; k < bf->tensors[i].n_elements; k++, n++) sorted[n] = fabsf(tau[n] = f[k] - b[k]);
     }
     qsort(sorted, n, sizeof *sorted, by_size);
@@ -135,8 +136,8 @@ static void ternary_ones_are_as_defined(void **state) {
     for (unsigned c = 0; c < PITH_COUNT(cases); c++) {
         bytes delta, back;
         model_delta_report r;
-        model_delta_options o = {.keep = cases[c].keep, .alpha = cases[c].alpha, .scale = cases[c].scale,
-                                 .packer = cases[c].packer};
+        model_delta_options o = {
+            .keep = cases[c].keep, .alpha = cases[c].alpha, .scale = cases[c].scale, .packer = cases[c].packer};
         if (write_delta(&base, &fine, &o, &delta, &r)) fail_msg("%s", pith_error(ctx));
         uint64_t kept = (uint64_t)((double)n * cases[c].keep + 0.5), nonzero = 0;
         double mean = 0, lost = 0;
@@ -226,8 +227,12 @@ static void wrong_ones_are_refused(void **state) {
     make(&base, 0, TENSOR_F32, 1, false); /* in 16 bits a sign can be too small to change anything */
     make(&other, 1e-2, TENSOR_F32, 5, false);
     make(&fine, 1e-3, TENSOR_F32, 2, false);
-    const model_delta_options bad[] = {{.keep = 2}, {.keep = -1}, {.keep = NAN}, {.keep = 0.1, .alpha = -3},
-                                       {.keep = 0.1, .packer = "q"}, {.keep = 0.1, .packer = "golomb | rans"},
+    const model_delta_options bad[] = {{.keep = 2},
+                                       {.keep = -1},
+                                       {.keep = NAN},
+                                       {.keep = 0.1, .alpha = -3},
+                                       {.keep = 0.1, .packer = "q"},
+                                       {.keep = 0.1, .packer = "golomb | rans"},
                                        {.keep = 0.1, .packer = "nothing"}};
     for (unsigned i = 0; i < PITH_COUNT(bad); i++) {
         assert_int_equal(write_delta(&base, &fine, &bad[i], &delta, &r), PITH_E_ARGUMENT);
@@ -256,7 +261,8 @@ static void wrong_ones_are_refused(void **state) {
             tensor_bytes_hash(delta.b.data, delta.b.size - 8, hash);
             memcpy(delta.b.data + delta.b.size - 8, hash, 8);
             status = apply(&base, &delta, &back);
-            if (status == PITH_OK && at != 8) fail_msg("byte %zu of %zu", at, delta.b.size); /* 8: a newer minor version */
+            if (status == PITH_OK && at != 8)
+                fail_msg("byte %zu of %zu", at, delta.b.size); /* 8: a newer minor version */
             assert_int_not_equal(status, PITH_E_INTERNAL);
             assert_null(strchr(pith_error(ctx), '\n'));
             memcpy(delta.b.data + delta.b.size - 8, check, 8);
@@ -301,8 +307,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact_ones_give_it_back), cmocka_unit_test(ternary_ones_are_as_defined),
         cmocka_unit_test(ties_are_counted),        cmocka_unit_test(wrong_ones_are_refused),
-        cmocka_unit_test(equal_ones_and_others),
-        cmocka_unit_test(failing_memory_is_an_error),
+        cmocka_unit_test(equal_ones_and_others),   cmocka_unit_test(failing_memory_is_an_error),
     };
     return cmocka_run_group_tests(tests, session_begin, session_end);
 }

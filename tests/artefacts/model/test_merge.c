@@ -88,7 +88,8 @@ static void factors_are_enough(void **state) {
     float c[T * T], weight[T];
     merge_gram(tasks, T, N, gram);
     assert_int_equal(merge_gram_factored(ctx, factored, T, ROWS, COLS, from_factors), PITH_OK);
-    for (unsigned i = 0; i < T * T; i++) assert_true(fabs(gram[i] - from_factors[i]) <= 1e-4 * gram[0] + 1e-4 * fabs(gram[i]));
+    for (unsigned i = 0; i < T * T; i++)
+        assert_true(fabs(gram[i] - from_factors[i]) <= 1e-4 * gram[0] + 1e-4 * fabs(gram[i]));
     assert_int_equal(merge_coefficients(ctx, gram, T, 2, c, &lost), PITH_OK);
     merge_basis(tasks, T, N, c, 2, mean, basis);
     for (unsigned k = 0; k < 3; k++) { /* the mean, and both matrices of the basis */
@@ -150,7 +151,8 @@ static void bounds_hold(void **state) {
             all += cols[i];
         }
         for (size_t i = 0, at = 0; i < n; at += cols[i++])
-            for (size_t k = 0; k < rows; k++) memcpy(joined + k * all + at, m[i] + k * cols[i], cols[i] * sizeof(float));
+            for (size_t k = 0; k < rows; k++)
+                memcpy(joined + k * all + at, m[i] + k * cols[i], cols[i] * sizeof(float));
         size_t most = PITH_MIN(rows, all);
         assert_int_equal(dense_svd(ctx, joined, rows, all, most, u, s, vt), PITH_OK);
         for (size_t rank = 1; rank < most; rank++) {
@@ -161,8 +163,7 @@ static void bounds_hold(void **state) {
             /* the incremental estimate, with no more than `rank` values kept on the way */
             dense_growing *g;
             assert_int_equal(dense_growing_new(ctx, rows, rank, &g), PITH_OK);
-            for (size_t i = 0; i < n; i++)
-                assert_int_equal(dense_growing_add(ctx, g, m[i], cols[i], cols[i]), PITH_OK);
+            for (size_t i = 0; i < n; i++) assert_int_equal(dense_growing_add(ctx, g, m[i], cols[i], cols[i]), PITH_OK);
             double known = 0;
             for (size_t i = 0; i < dense_growing_rank(g); i++) known += pow((double)dense_growing_values(g)[i], 2);
             assert_true(energy - known >= truth - 1e-5 * energy);

@@ -245,8 +245,10 @@ static void failing_memory_is_an_error(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exact_ones_come_back), cmocka_unit_test(lossy_ones_lose_what_they_say),
-        cmocka_unit_test(contexts_pay),         cmocka_unit_test(damage_is_refused),
+        cmocka_unit_test(exact_ones_come_back),
+        cmocka_unit_test(lossy_ones_lose_what_they_say),
+        cmocka_unit_test(contexts_pay),
+        cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(failing_memory_is_an_error),
     };
     return cmocka_run_group_tests(tests, session_begin, session_end);

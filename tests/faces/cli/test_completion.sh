@@ -38,16 +38,16 @@ END
     for verb in $(offers pith bench ""); do
         status 0 "$pith" bench "$verb" --help
     done
-    case " $(offers pith model "") " in
+    case " $(offers "$pith" model "") " in
     *" compress "*" decompress "*" explain-size "*" load "*" quantize "*) ;;
-    *) fail "verbs of model: $(offers pith model "")" ;;
+    *) fail "verbs of model: $(offers "$pith" model "")" ;;
     esac
-    for verb in $(offers pith model ""); do
+    for verb in $(offers "$pith" model ""); do
         [ "$verb" = --help ] || status 0 "$pith" model "$verb" --help
     done
-    case " $(offers pith model compress --lo)$(offers pith model load --by) " in
+    case " $(offers "$pith" model compress --lo)$(offers "$pith" model load --by) " in
     *" --lossy --bytes "*) ;;
-    *) fail "flags of model: $(offers pith model compress --lo)$(offers pith model load --by)" ;;
+    *) fail "flags of model: $(offers "$pith" model compress --lo)$(offers "$pith" model load --by)" ;;
     esac
     for verb in $(offers pith help ""); do
         status 0 "$pith" help "$verb"

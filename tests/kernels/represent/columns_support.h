@@ -57,7 +57,7 @@ static inline void sample_new(sample *s, size_t rows, size_t cols, double follow
     float *g = calloc(DENSE_PACKED(cols), sizeof *g), *h = calloc(cols, sizeof *h);
     for (size_t i = 0; i < DENSE_PACKED(cols); i++) g[i] = (float)gram[i];
     for (size_t i = 0; i < cols; i++) h[i] = g[i * (i + 1) / 2 + i];
-    s->stats = (repr_stats){h, g, (double)tokens};
+    s->stats = (repr_stats){.h = h, .gram = g, .n_tokens = (double)tokens};
     free(gram);
     free(x);
 }

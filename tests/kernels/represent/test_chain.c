@@ -345,8 +345,10 @@ static void every_allocation_may_fail(void **state) {
         pith_status status = pith_recipe_parse(own, "model", text, strlen(text), &recipe);
         if (!status) status = repr_chain_new(own, &recipe->rules[0], &chain);
         if (!status) status = repr_encode(own, chain, &w, NULL, &code, NULL);
-        repr_reader in = {code.data, code.data + code.size};
-        if (!status) status = repr_decode(own, chain, &in, 0, &out);
+        if (!status) {
+            repr_reader in = {code.data, code.data + code.size};
+            status = repr_decode(own, chain, &in, 0, &out);
+        }
         all = status == PITH_OK;
         assert_true(all || status == PITH_E_MEMORY);
         calls_left = SIZE_MAX;

@@ -17,7 +17,7 @@ static int setup(void **state) {
     case_fill(f->w, ROWS * COLS, 11, 0.05f);
     case_gram(COLS, 5, f->gram, f->h);
     f->m = (repr_matrix){f->w, ROWS, COLS};
-    f->stats = (repr_stats){f->h, f->gram, 100};
+    f->stats = (repr_stats){.h = f->h, .gram = f->gram, .n_tokens = 100};
     *state = f;
     return 0;
 }

@@ -29,7 +29,7 @@ static void test_identity(void **state) {
     sample_new(&s, ROWS, COLS, 0.5, 1);
     float *gram = calloc(DENSE_PACKED(COLS), sizeof *gram), plain[ROWS * COLS];
     for (size_t j = 0; j < COLS; j++) gram[j * (j + 1) / 2 + j] = 1;
-    repr_stats identity = {NULL, gram, 1};
+    repr_stats identity = {.gram = gram, .n_tokens = 1};
     for (size_t i = 0; i < PITH_COUNT(coders); i++) {
         char under[160];
         coded c;
@@ -144,7 +144,7 @@ static void test_dead_inputs(void **state) {
             if (i == DEAD || j == DEAD) gram[i * (i + 1) / 2 + j] = 0;
     h[DEAD] = 0;
     for (int diagonal = 0; diagonal < 2; diagonal++) {
-        repr_stats stats = {h, diagonal ? NULL : gram, 1};
+        repr_stats stats = {.h = h, .gram = diagonal ? NULL : gram, .n_tokens = 1};
         coded c;
         round_trip(ctx, "q(4, group=0) @ obs", &s, &stats, &c);
         for (size_t r = 0; r < ROWS; r++)

@@ -22,11 +22,15 @@ static const char *const recipes[] = {
     "q(3, group=128, grid=gauss, fit=mse)",
     "q(8, group=0)",
     "step",
-    "step(1.5, rdo=0.2)",
+    "step(1.5, rdo=0.2, trellis=none)",
     "step(0.0001)",
+    "step(0.01)",
+    "step(0.01, trellis=none)",
+    "step(0.3, trellis=4)",
+    "step(0.3, trellis=32, rows=0.5)",
     "step(20)",
     "step(bits=3, tilt=0)",
-    "step(bits=2, centroid=no)",
+    "step(bits=2, centroid=no, trellis=none)",
     "ternary",
     "ternary(minmax)",
     "ternary(std, keep=20%)",
@@ -192,8 +196,12 @@ static void test_gaussian_errors(void **state) {
         {"sign", 0.355, 0.37},
         {"kmeans(2)", 0.112, 0.119},
         {"kmeans(4)", 0.0088, 0.0097},
-        {"step(bits=3, tilt=0)", 0.0195, 0.0225},
-        {"step(bits=4, tilt=0)", 0.0050, 0.0058},
+        {"step(bits=3, tilt=0, trellis=none)", 0.0195, 0.0225},
+        {"step(bits=4, tilt=0, trellis=none)", 0.0050, 0.0058},
+        {"step(bits=3, tilt=0, trellis=4)", 0.0168, 0.0186},
+        {"step(bits=3, tilt=0)", 0.0165, 0.0182},
+        {"step(bits=4, tilt=0)", 0.0041, 0.0046},
+        {"step(bits=4, tilt=0, trellis=32)", 0.0040, 0.0045},
     };
     sample s;
     sample_new(&s, 256, 256, 0, 5);
@@ -224,6 +232,39 @@ static void test_fits_order(void **state) {
     double tilted = output_error(ctx, "step(bits=3)", &s, &s.stats, NULL);
     if (!(tilted < 0.9 * flat)) printf("flat %.5f, tilted %.5f\n", flat, tilted);
     assert_true(tilted < 0.9 * flat);
+    sample_free(&s);
+}
+
+/* Rows whose errors count more get smaller steps, at the same bytes; statistics of other rows are left alone. */
+static void test_rows_that_count(void **state) {
+    (void)state;
+    enum { ROWS = 256, COLS = 64 };
+    sample s;
+    float counts[ROWS];
+    size_t bytes[3];
+    double sums[3];
+    sample_new(&s, ROWS, COLS, 0.5, 11);
+    for (size_t r = 0; r < ROWS; r++) counts[r] = 1 / (float)(1 + r * 7 % ROWS);
+    for (int k = 0; k < 3; k++) {
+        repr_stats stats = s.stats;
+        coded c;
+        stats.outputs = k ? counts : NULL;
+        stats.n_outputs = k == 1 ? ROWS : ROWS - 1;
+        round_trip(ctx, "step(bits=4) | ctxac @ obs", &s, &stats, &c);
+        bytes[k] = c.bytes.size;
+        sums[k] = 0;
+        coded_free(ctx, &c);
+        for (size_t i = 0; i < ROWS * COLS; i++) {
+            double e = (double)s.w.data[i] - (double)s.restored[i];
+            sums[k] += e * e * (double)counts[i / COLS];
+        }
+    }
+    if (!(sums[1] < 0.75 * sums[0] && (double)bytes[1] < 1.03 * (double)bytes[0]))
+        printf("plain %.3g in %zu bytes, counted %.3g in %zu\n", sums[0], bytes[0], sums[1], bytes[1]);
+    assert_true(sums[1] < 0.75 * sums[0]);
+    assert_true((double)bytes[1] < 1.03 * (double)bytes[0]);
+    assert_int_equal(bytes[2], bytes[0]);
+    assert_true(sums[2] == sums[0]);
     sample_free(&s);
 }
 
@@ -318,7 +359,8 @@ int main(void) {
         cmocka_unit_test(test_round_trips),     cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_refusals),        cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_gaussian_errors), cmocka_unit_test(test_fits_order),
-        cmocka_unit_test(test_damage),          cmocka_unit_test(test_gguf),
+        cmocka_unit_test(test_rows_that_count), cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_gguf),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

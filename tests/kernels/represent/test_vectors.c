@@ -79,7 +79,7 @@ static void inputs_weigh(void **state) {
     case_fill(w, ROWS * COLS, 6, 0.1f);
     case_gram(COLS, 7, gram, h);
     repr_matrix m = {w, ROWS, COLS};
-    const repr_stats both = {h, gram, 1};
+    const repr_stats both = {.h = h, .gram = gram, .n_tokens = 1};
     size_t bytes;
     static const char *const texts[] = {"vq(4, 1.5)", "vq(2, 2)", "vq(8, 0.5)"};
     for (size_t t = 0; t < 3; t++) {
@@ -247,7 +247,7 @@ static void sums_beat_one_codebook(void **state) {
     case_fill(w, ROWS * COLS, 16, 0.1f);
     case_gram(COLS, 17, gram, h);
     repr_matrix m = {w, ROWS, COLS};
-    const repr_stats both = {h, gram, 1}, diagonal = {h, NULL, 1};
+    const repr_stats both = {.h = h, .gram = gram, .n_tokens = 1}, diagonal = {.h = h, .n_tokens = 1};
     size_t bytes, vq_bytes;
     repr_error sums = case_run(*state, "aq(2, 5, 4)", &m, &both, &bytes), wide,
                one = case_run(*state, "vq(4, 2)", &m, &both, &vq_bytes);
