@@ -73,7 +73,7 @@ static pith_status same_vocabulary(pith_ctx *ctx, const model_ruler *r, const lm
 }
 
 static pith_status compare(pith_ctx *ctx, const model_ruler *r, const lm_model *other, size_t n_chunks,
-                           ruler_comparison *out) {
+                           ruler_comparison *out, double *kl) {
     ruler_reader *rb = NULL, *ro = NULL;
     pith_status status = same_vocabulary(ctx, r, other);
     if (status) return status;
@@ -85,6 +85,7 @@ static pith_status compare(pith_ctx *ctx, const model_ruler *r, const lm_model *
         status = compare_chunk(ctx, r, rb, ro, c, rows + c * r->per_chunk);
         if (!status) status = pith_tick(ctx, c + 1, n_chunks);
     }
+    for (size_t i = 0; kl && i < n_chunks * r->per_chunk && !status; i++) kl[i] = rows[i].kl;
     if (!status) status = ruler_compare_rows(ctx, rows, n_chunks * r->per_chunk, out);
     ruler_reader_free(rb);
     ruler_reader_free(ro);
@@ -204,9 +205,14 @@ void model_ruler_free(pith_ctx *ctx, model_ruler *r) {
 /* ---- others ---- */
 
 pith_status model_ruler_measure(pith_ctx *ctx, const model_ruler *r, const lm_model *other, model_score *out) {
+    return model_ruler_measure_rows(ctx, r, other, out, NULL);
+}
+
+pith_status model_ruler_measure_rows(pith_ctx *ctx, const model_ruler *r, const lm_model *other, model_score *out,
+                                     double *kl) {
     *out = (model_score){0};
     double before = model_cpu_seconds();
-    pith_status status = compare(ctx, r, other, r->chunks.n_chunks, &out->c);
+    pith_status status = compare(ctx, r, other, r->chunks.n_chunks, &out->c, kl);
     if (!status && r->items.n) {
         ruler_choice_options choice = {.n_threads = r->n_threads};
         uint32_t *chosen = pith_alloc(ctx, r->items.n * sizeof *chosen);
@@ -222,7 +228,7 @@ pith_status model_ruler_measure(pith_ctx *ctx, const model_ruler *r, const lm_mo
 pith_status model_ruler_kl(pith_ctx *ctx, const model_ruler *r, const lm_model *other, size_t n_chunks, double *kl) {
     ruler_comparison c;
     if (!n_chunks || n_chunks > r->chunks.n_chunks) n_chunks = r->chunks.n_chunks;
-    pith_status status = compare(ctx, r, other, n_chunks, &c);
+    pith_status status = compare(ctx, r, other, n_chunks, &c, NULL);
     *kl = status ? 0 : c.kl.mean;
     return status;
 }

@@ -31,6 +31,9 @@ pith_status model_ruler_new(pith_ctx *ctx, const lm_model *base, const void *tex
 void model_ruler_free(pith_ctx *ctx, model_ruler *r);
 /* A model of the same vocabulary. */
 pith_status model_ruler_measure(pith_ctx *ctx, const model_ruler *r, const lm_model *other, model_score *out);
+/* The same, and the divergence of each row: kl[model_ruler_tokens(r)], in nats. */
+pith_status model_ruler_measure_rows(pith_ctx *ctx, const model_ruler *r, const lm_model *other, model_score *out,
+                                     double *kl);
 /* Only mean KL over the first n_chunks chunks (0: all), for searches. */
 pith_status model_ruler_kl(pith_ctx *ctx, const model_ruler *r, const lm_model *other, size_t n_chunks, double *kl);
 
@@ -81,6 +84,8 @@ const model_ruler *model_judge_ruler(const model_judge *j);
 bool model_judge_halves(const model_judge *j);
 /* How far what is in the overlay now is from the base. */
 pith_status model_judge_score(pith_ctx *ctx, model_judge *j, model_score *out);
+/* The same, and of each row: kl[model_ruler_tokens(model_judge_ruler(j))], in nats; NULL: not wanted. */
+pith_status model_judge_score_rows(pith_ctx *ctx, model_judge *j, model_score *out, double *kl);
 
 /* 8 * all bytes / all weights; the head of a file, the same for all, is not in it. */
 double model_trial_bits(const model_trial *t);

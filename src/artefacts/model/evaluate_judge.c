@@ -67,11 +67,15 @@ const model_ruler *model_judge_ruler(const model_judge *j) { return j->ruler; }
 bool model_judge_halves(const model_judge *j) { return j->halves; }
 
 pith_status model_judge_score(pith_ctx *ctx, model_judge *j, model_score *out) {
+    return model_judge_score_rows(ctx, j, out, NULL);
+}
+
+pith_status model_judge_score_rows(pith_ctx *ctx, model_judge *j, model_score *out, double *kl) {
     lm_model *m;
     *out = (model_score){0};
     pith_status status = model_overlay_open(ctx, j->overlay, &m);
     if (status) return status;
-    status = model_ruler_measure(ctx, j->ruler, m, out);
+    status = model_ruler_measure_rows(ctx, j->ruler, m, out, kl);
     lm_close(ctx, m);
     return status;
 }

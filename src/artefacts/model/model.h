@@ -9,6 +9,7 @@
 #include "artefacts/model/overlay.h"
 #include "artefacts/model/budget.h"
 #include "artefacts/model/evaluate.h"
+#include "artefacts/model/spread.h"
 #include "artefacts/model/quantize_ahead.h"
 #include "artefacts/model/experts.h"
 #include "artefacts/model/prune_speed.h"

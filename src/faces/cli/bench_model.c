@@ -21,7 +21,7 @@ static const char bench_model_help[] =
     "      --calibration=FILE  for statistics; must be another text\n"
     "      --stats=FILE        statistics made before: pith model stats\n"
     "      --generate=N        without either: so many tokens that the model says itself (default 32768)\n"
-    "      --group=LIST        only these: blocks, flagship, scalar, vector, prune, repair\n"
+    "      --group=LIST        only these: blocks, flagship, spread, scalar, vector, prune, repair\n"
     "      --recipes=LIST      only these, by name: rtn-4,gptq-4\n"
     "      --recipe=RECIPE     this one too; up to 16 times\n"
     "      --chunks=N          chunks of the text (default 16; 0: all)\n"
@@ -40,6 +40,7 @@ static const char bench_model_help[] =
     "  pith bench model --group=blocks,flagship --plot=curve.svg\n";
 
 #define RECIPES_MOST 16
+#define SPREAD_CHUNKS 4 /* of the calibration text, read once for each matrix */
 
 typedef struct bench_options {
     lm_options common;
@@ -88,7 +89,7 @@ static int choose(bench_models *b, const bench_options *o) {
         if (archive_recipe(b->ctx, o->recipes[i], strlen(o->recipes[i]), &recipe) != PITH_OK)
             return lm_failed(b->ctx, NULL);
         pith_recipe_free(b->ctx, recipe);
-        b->results[b->n++].code = (bench_code){"given", "given", NULL, o->recipes[i], NULL, true};
+        b->results[b->n++].code = (bench_code){"given", "given", NULL, o->recipes[i], NULL, 0, true};
     }
     return CLI_OK;
 }
@@ -96,8 +97,9 @@ static int choose(bench_models *b, const bench_options *o) {
 static int list_codes(void) {
     for (unsigned i = 0; i < bench_n_codes; i++) {
         const bench_code *c = &bench_codes[i];
+        char text[80];
         printf("%-15s %-9s %-5s %s%s\n", c->name, c->group, c->systems ? c->systems : "",
-               c->recipe ? c->recipe : c->type, c->data ? "" : "  (no data)");
+               bench_code_text(c, text, sizeof text), c->data ? "" : "  (no data)");
     }
     return CLI_OK;
 }
@@ -127,33 +129,55 @@ static int gather(bench_models *b, const bench_options *o, const lm_model *m, co
     return status ? lm_failed(b->ctx, NULL) : CLI_OK;
 }
 
-static int calibrate(bench_models *b, const bench_options *o, const lm_model *m, const pith_buffer *judge) {
+/* Leaves the calibration text in *text, where there is one. */
+static int calibrate(bench_models *b, const bench_options *o, const lm_model *m, const pith_buffer *judge,
+                     pith_buffer *text) {
     if (o->stats) {
         if (model_stats_open(b->ctx, o->stats, &b->stats) != PITH_OK) return lm_failed(b->ctx, o->stats);
         const model_stats_about *a = model_stats_info(b->stats);
         b->calibration = o->stats;
         b->calibration_tokens = a->chunks * a->chunk_tokens;
     } else {
-        pith_buffer text = {0};
         int result = CLI_OK;
         if (o->calibration) {
-            result = lm_read_text(b->ctx, o->calibration, &text);
+            result = lm_read_text(b->ctx, o->calibration, text);
         } else {
             lm_progress progress;
             lm_progress_start(&progress, b->ctx, "generating", "tokens");
-            if (model_stats_own_text(b->ctx, m, o->generate, o->seed, o->common.n_threads, &text) != PITH_OK)
+            if (model_stats_own_text(b->ctx, m, o->generate, o->seed, o->common.n_threads, text) != PITH_OK)
                 result = lm_failed(b->ctx, NULL);
             lm_progress_clear(&progress, b->ctx);
         }
         b->calibration = o->calibration ? o->calibration : "the model's own text";
-        model_stats_text named = {.name = b->calibration, .data = text.data, .size = text.size};
+        model_stats_text named = {.name = b->calibration, .data = text->data, .size = text->size};
         if (result == CLI_OK) result = gather(b, o, m, &named);
-        pith_buffer_free(b->ctx, &text);
         if (result != CLI_OK) return result;
     }
     if (model_stats_saw(b->stats, judge->data, judge->size))
         return cli_error("bench model: calibrated on the very text to judge by; name another one");
     return CLI_OK;
+}
+
+/* A text for spreading bits, which is not the one to judge by: the calibration text, or one of the model's own. */
+static int spread_bits(bench_models *b, const bench_options *o, const lm_model *m, pith_buffer *text) {
+    model_ruler_options ro = {.n_ctx = o->common.n_ctx, .n_chunks = SPREAD_CHUNKS, .n_threads = o->common.n_threads};
+    uint64_t n = SPREAD_CHUNKS * (o->common.n_ctx ? o->common.n_ctx : 512u) + 64;
+    model_judge *j = NULL;
+    lm_progress progress;
+    lm_progress_start(&progress, b->ctx, "spreading bits", "matrices");
+    pith_status status =
+        text->size ? PITH_OK : model_stats_own_text(b->ctx, m, n, o->seed + 1, o->common.n_threads, text);
+    if (!status) status = model_judge_new(b->ctx, b->base, text->data, text->size, &ro, &j);
+    if (!status) status = model_spread_new(b->ctx, b->base, b->stats, j, &b->spread);
+    model_judge_free(b->ctx, j);
+    lm_progress_clear(&progress, b->ctx);
+    return status ? lm_failed(b->ctx, NULL) : CLI_OK;
+}
+
+static bool wants_spread(const bench_models *b) {
+    for (unsigned i = 0; i < b->n; i++)
+        if (b->results[i].code.spread > 0) return true;
+    return false;
 }
 
 static bool wants_data(const bench_models *b) {
@@ -166,12 +190,16 @@ static bool wants_data(const bench_models *b) {
 
 static pith_status code_model(bench_models *b, model_judge *j, bench_result *r) {
     const model_stats *stats = r->code.data ? b->stats : NULL;
-    if (!r->code.recipe) {
+    if (r->code.type) {
         const tensor_type_info *info = tensor_type_named(r->code.type, strlen(r->code.type));
         return model_try_type(b->ctx, b->base, info->type, stats, model_judge_overlay(j), &r->trial);
     }
     pith_recipe *recipe;
-    pith_status status = archive_recipe(b->ctx, r->code.recipe, strlen(r->code.recipe), &recipe);
+    pith_buffer text = {0};
+    pith_status status = r->code.recipe ? pith_buffer_append(b->ctx, &text, r->code.recipe, strlen(r->code.recipe))
+                                        : model_spread_recipe(b->ctx, b->spread, r->code.spread, &text);
+    if (!status) status = archive_recipe(b->ctx, (const char *)text.data, text.size, &recipe);
+    pith_buffer_free(b->ctx, &text);
     if (status) return status;
     status = model_try_recipe(b->ctx, b->base, recipe, stats, model_judge_overlay(j), &r->trial);
     pith_recipe_free(b->ctx, recipe);
@@ -188,7 +216,9 @@ static int try_all(bench_models *b, model_judge *j) {
         snprintf(label, sizeof label, "%u of %u, %s", i + 1, b->n, r->code.name);
         lm_progress_start(&progress, b->ctx, label, "steps");
         pith_status status = code_model(b, j, r);
-        if (!status) status = model_judge_score(b->ctx, j, &r->score);
+        r->kl = status ? NULL : calloc(b->positions, sizeof *r->kl);
+        if (!status && !r->kl) status = pith_fail(b->ctx, PITH_E_MEMORY, "out of memory");
+        if (!status) status = model_judge_score_rows(b->ctx, j, &r->score, r->kl);
         lm_progress_clear(&progress, b->ctx);
         r->done = !status;
         if (status) cli_safe_text(r->message, sizeof r->message, pith_error(b->ctx));
@@ -224,20 +254,21 @@ static int judge(bench_models *b, const bench_options *o, const pith_buffer *tex
 
 static int run(bench_models *b, const bench_options *o) {
     lm_model *m = NULL;
-    pith_buffer text = {0};
+    pith_buffer text = {0}, calibration = {0};
     const char *path = lm_model_path(o->common.n_names ? o->common.names[0] : NULL);
     b->model_name = lm_model_label(path);
     b->text_name = o->text ? o->text : "the built-in text";
     b->calibration = "nothing";
     int result = lm_open_named(b->ctx, path, &m);
     if (result == CLI_OK) result = lm_text_or_default(b->ctx, o->text, &text);
-    if (result == CLI_OK && wants_data(b)) result = calibrate(b, o, m, &text);
-    if (result == CLI_OK) {
-        b->base = (tensor_file *)lm_file(m);
-        result = judge(b, o, &text);
-    }
+    if (result == CLI_OK && wants_data(b)) result = calibrate(b, o, m, &text, &calibration);
+    b->base = m ? (tensor_file *)lm_file(m) : NULL;
+    if (result == CLI_OK && wants_spread(b)) result = spread_bits(b, o, m, &calibration);
+    pith_buffer_free(b->ctx, &calibration);
+    if (result == CLI_OK) result = judge(b, o, &text);
     if (result == CLI_OK) result = bench_model_report(b);
     if (result == CLI_OK && o->plot) result = bench_model_plot(b, o->plot, o->common.force);
+    model_spread_free(b->ctx, b->spread);
     model_stats_close(b->ctx, b->stats);
     pith_buffer_free(b->ctx, &text);
     if (m) lm_close(b->ctx, m);
@@ -292,6 +323,7 @@ int bench_model_main(int argc, char **argv) {
         bench_models b = {.common = &o.common, .ctx = lm_session_of(&o.common)};
         result = b.ctx ? choose(&b, &o) : CLI_FAIL;
         if (result == CLI_OK) result = run(&b, &o);
+        for (unsigned i = 0; b.results && i < b.n; i++) free(b.results[i].kl);
         free(b.results);
         pith_ctx_free(b.ctx);
     }

@@ -10,30 +10,33 @@
 typedef struct bench_code {
     const char *name, *group;
     const char *systems; /* catalogue ids, or NULL */
-    const char *recipe;  /* NULL: blocks of `type` */
+    const char *recipe;  /* NULL: blocks of `type`, or `spread` */
     const char *type;
-    bool data; /* takes statistics; without, it is tried as if there were none */
+    double spread; /* bits of step(...) on average, spread over the matrices (model_spread); 0: recipe or type */
+    bool data;     /* takes statistics; without, it is tried as if there were none */
 } bench_code;
 extern const bench_code bench_codes[];
 extern const unsigned bench_n_codes;
 
-/* KL falls from one name to the next, each time to at most `factor` of it. */
-typedef struct bench_order {
+/* `better` has at most `factor` of the KL of what `worse` would have in its bytes: of one code that takes as many or
+ * more, or of several between whose bytes ln KL is taken to be straight. */
+typedef struct bench_claim {
     const char *claim;
     double factor;
-    const char *names[4]; /* ends with NULL */
-} bench_order;
-extern const bench_order bench_orders[];
-extern const unsigned bench_n_orders;
+    const char *better, *worse[6]; /* ends with NULL */
+} bench_claim;
+extern const bench_claim bench_claims[];
+extern const unsigned bench_n_claims;
 
-/* Bytes of the flagship's curve where its KL is that of `name`, as a part of the bytes of `name`: at most `part`. */
+/* Bytes on the curve of a group where its KL is that of `name`, as a part of the bytes of `name`: at most `part`. */
 typedef struct bench_saving {
-    const char *claim, *name;
+    const char *claim, *group, *name;
     double part;
 } bench_saving;
 extern const bench_saving bench_savings[];
 extern const unsigned bench_n_savings;
-#define BENCH_CURVE "flagship" /* the group whose rows are the curve */
+#define BENCH_CURVE "flagship"
+#define BENCH_SPREAD "spread"
 
 /* ---- what became of it ---- */
 
@@ -44,6 +47,7 @@ typedef struct bench_result {
     char message[160]; /* why not */
     model_trial trial;
     model_score score;
+    double *kl; /* [positions] */
 } bench_result;
 
 typedef struct bench_models {
@@ -52,6 +56,7 @@ typedef struct bench_models {
     const char *model_name, *text_name, *calibration; /* the last two: as the report calls them */
     uint64_t calibration_tokens;
     model_stats *stats;
+    model_spread *spread; /* NULL: not asked for */
     tensor_file *base;
     bench_result *results; /* [n] */
     unsigned n;
@@ -60,6 +65,17 @@ typedef struct bench_models {
     bool halves;
 } bench_models;
 
+/* ---- the claims (bench_model_claims.c) ---- */
+
+typedef enum bench_verdict { BENCH_UNTRIED, BENCH_HOLDS, BENCH_REFUTED, BENCH_EQUAL } bench_verdict;
+extern const char *const bench_verdicts[];
+/* What was found goes to found[size]. Differences below two standard errors, paired by token, are none. */
+bench_verdict bench_judge_claim(const bench_models *b, const bench_claim *c, char *found, size_t size);
+bench_verdict bench_judge_saving(const bench_models *b, const bench_saving *s, double *part);
+uint64_t bench_bytes_of(const bench_result *r);
+
+/* Its recipe, type, or what stands for them; may use room[size]. */
+const char *bench_code_text(const bench_code *c, char *room, size_t size);
 /* The table as it comes: nothing with --json. Then the claims, or all of it as JSON. */
 void bench_model_head(const bench_models *b);
 void bench_model_row(const bench_models *b, unsigned i);

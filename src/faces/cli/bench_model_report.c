@@ -1,4 +1,4 @@
-/* The report of `pith bench model`: a table, the claims held against it, a figure. */
+/* The report of `pith bench model`: a table, the claims, a figure. */
 #include <math.h>
 #include <string.h>
 
@@ -6,66 +6,6 @@
 #include "kernels/measure/measure.h"
 
 static double bits(uint64_t bytes, uint64_t weights) { return weights ? 8.0 * (double)bytes / (double)weights : 0; }
-static uint64_t bytes_of(const bench_result *r) { return r->trial.bytes + r->trial.other_bytes; }
-
-static const bench_result *find(const bench_models *b, const char *name) {
-    for (unsigned i = 0; i < b->n; i++)
-        if (b->results[i].done && strcmp(b->results[i].code.name, name) == 0) return &b->results[i];
-    return NULL;
-}
-
-/* ---- claims ---- */
-
-typedef enum verdict { UNTRIED, HOLDS, REFUTED } verdict;
-static const char *const verdicts[] = {"not tried", "holds", "refuted"};
-
-/* Appends what was found: "0.0274 at 4.64 bits > 0.0110 at 4.64 bits". */
-static verdict judge_order(const bench_models *b, const bench_order *o, char *found, size_t size) {
-    verdict v = HOLDS;
-    double before = INFINITY;
-    size_t at = 0;
-    found[0] = 0;
-    for (unsigned i = 0; i < PITH_COUNT(o->names) && o->names[i]; i++) {
-        const bench_result *r = find(b, o->names[i]);
-        if (!r) return UNTRIED;
-        double kl = r->score.c.kl.mean;
-        bool falls = i == 0 || kl <= o->factor * before;
-        if (!falls) v = REFUTED;
-        if (at < size)
-            at += (size_t)snprintf(found + at, size - at, "%s%s %.5f at %.3f bits",
-                                   i == 0  ? ""
-                                   : falls ? " > "
-                                           : " NOT > ",
-                                   o->names[i], kl, model_trial_bits(&r->trial));
-        before = kl;
-    }
-    return v;
-}
-
-/* Bytes at which the curve has this KL: ln KL is taken to be straight between neighbours. False outside the curve. */
-static bool curve_bytes(const bench_models *b, double kl, double *bytes) {
-    const bench_result *low = NULL, *high = NULL; /* the largest KL below, the smallest above */
-    for (unsigned i = 0; i < b->n; i++) {
-        const bench_result *r = &b->results[i];
-        if (!r->done || strcmp(r->code.group, BENCH_CURVE) != 0 || !(r->score.c.kl.mean > 0)) continue;
-        if (r->score.c.kl.mean <= kl && (!low || r->score.c.kl.mean > low->score.c.kl.mean)) low = r;
-        if (r->score.c.kl.mean >= kl && (!high || r->score.c.kl.mean < high->score.c.kl.mean)) high = r;
-    }
-    if (!low || !high) return false;
-    double a = log(low->score.c.kl.mean), c = log(high->score.c.kl.mean);
-    double share = c > a ? (log(kl) - a) / (c - a) : 0;
-    *bytes = (double)bytes_of(low) + share * ((double)bytes_of(high) - (double)bytes_of(low));
-    return true;
-}
-
-static verdict judge_saving(const bench_models *b, const bench_saving *s, double *part) {
-    const bench_result *r = find(b, s->name);
-    double bytes;
-    *part = 0;
-    if (!r || !(r->score.c.kl.mean > 0) || !curve_bytes(b, r->score.c.kl.mean, &bytes)) return UNTRIED;
-    *part = bytes / (double)bytes_of(r);
-    return *part <= s->part ? HOLDS : REFUTED;
-}
 
 /* ---- JSON ---- */
 
@@ -89,7 +29,7 @@ static json_t *result_json(const bench_result *r) {
     const model_trial *t = &r->trial;
     const ruler_comparison *c = &r->score.c;
     json_object_update_new(o, json_pack("{s:I,s:f,s:f,s:o,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "bytes",
-                                        (json_int_t)bytes_of(r), "bits_per_weight", model_trial_bits(t),
+                                        (json_int_t)bench_bytes_of(r), "bits_per_weight", model_trial_bits(t),
                                         "matrix_bits_per_weight", bits(t->bytes, t->weights), "parts", parts_json(t),
                                         "kl_nats", c->kl.mean, "kl_error", c->kl.error, "kl_p99", c->kl.p99,
                                         "perplexity", c->perplexity, "perplexity_ratio", c->ratio, "same_top",
@@ -104,50 +44,59 @@ static int report_json(const bench_models *b) {
     char found[512];
     double part;
     for (unsigned i = 0; i < b->n; i++) json_array_append_new(rows, result_json(&b->results[i]));
-    for (unsigned i = 0; i < bench_n_orders; i++) {
-        verdict v = judge_order(b, &bench_orders[i], found, sizeof found);
-        json_array_append_new(claims, json_pack("{s:s,s:s,s:s}", "claim", bench_orders[i].claim, "verdict", verdicts[v],
-                                                "found", v == UNTRIED ? "" : found));
+    for (unsigned i = 0; i < bench_n_claims; i++) {
+        bench_verdict v = bench_judge_claim(b, &bench_claims[i], found, sizeof found);
+        json_array_append_new(claims, json_pack("{s:s,s:s,s:s}", "claim", bench_claims[i].claim, "verdict",
+                                                bench_verdicts[v], "found", v == BENCH_UNTRIED ? "" : found));
     }
     for (unsigned i = 0; i < bench_n_savings; i++) {
-        verdict v = judge_saving(b, &bench_savings[i], &part);
-        json_array_append_new(
-            claims, json_pack("{s:s,s:s,s:f}", "claim", bench_savings[i].claim, "verdict", verdicts[v], "part", part));
+        bench_verdict v = bench_judge_saving(b, &bench_savings[i], &part);
+        json_array_append_new(claims, json_pack("{s:s,s:s,s:f}", "claim", bench_savings[i].claim, "verdict",
+                                                bench_verdicts[v], "part", part));
     }
     return cli_json_print(stdout,
-                          json_pack("{s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:f,s:b,s:o,s:o}", "model",
+                          json_pack("{s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:f,s:b,s:I,s:o,s:o}", "model",
                                     cli_json_text(b->model_name), "text", cli_json_text(b->text_name), "calibration",
                                     cli_json_text(b->calibration), "calibration_tokens",
                                     (json_int_t)b->calibration_tokens, "chunks", (json_int_t)b->chunks, "positions",
                                     (json_int_t)b->positions, "items", (json_int_t)b->items, "perplexity",
-                                    b->perplexity, "halves", (int)b->halves, "rows", rows, "claims", claims),
+                                    b->perplexity, "halves", (int)b->halves, "peak_bytes",
+                                    (json_int_t)pith_memory_peak(b->ctx), "rows", rows, "claims", claims),
                           JSON_INDENT(1));
 }
 
 /* ---- the table ---- */
 
+const char *bench_code_text(const bench_code *c, char *room, size_t size) {
+    if (c->recipe) return c->recipe;
+    if (c->type) return c->type;
+    snprintf(room, size, "step(bits=...) | ctxac @ obs, %g on average", c->spread);
+    return room;
+}
+
 static void print_row(const bench_result *r) {
+    char text[80];
     if (!r->done) {
         printf("%-15s %s\n", r->code.name, r->message);
         return;
     }
     const ruler_comparison *c = &r->score.c;
     printf("%-15s %11llu %7.3f %10.6f %8.6f %9.3f %7.2f %6.2f %9.2f %8.3f  %s%s\n", r->code.name,
-           (unsigned long long)bytes_of(r), model_trial_bits(&r->trial), c->kl.mean, c->kl.error, c->perplexity,
+           (unsigned long long)bench_bytes_of(r), model_trial_bits(&r->trial), c->kl.mean, c->kl.error, c->perplexity,
            c->same_top * 100, r->score.f.flips * 100, r->trial.encode_seconds, r->trial.decode_seconds,
-           r->code.recipe ? r->code.recipe : r->code.type, r->code.data || r->code.recipe ? "" : ", plain");
+           bench_code_text(&r->code, text, sizeof text), r->code.data || r->code.recipe ? "" : ", plain");
 }
 
 static void print_claims(const bench_models *b) {
     char found[512];
     double part;
-    for (unsigned i = 0; i < bench_n_orders; i++) {
-        verdict v = judge_order(b, &bench_orders[i], found, sizeof found);
-        if (v != UNTRIED) printf("%-8s %s: %s\n", verdicts[v], bench_orders[i].claim, found);
+    for (unsigned i = 0; i < bench_n_claims; i++) {
+        bench_verdict v = bench_judge_claim(b, &bench_claims[i], found, sizeof found);
+        if (v != BENCH_UNTRIED) printf("%-13s %s: %s\n", bench_verdicts[v], bench_claims[i].claim, found);
     }
     for (unsigned i = 0; i < bench_n_savings; i++) {
-        verdict v = judge_saving(b, &bench_savings[i], &part);
-        if (v != UNTRIED) printf("%-8s %s: %.4f\n", verdicts[v], bench_savings[i].claim, part);
+        bench_verdict v = bench_judge_saving(b, &bench_savings[i], &part);
+        if (v != BENCH_UNTRIED) printf("%-13s %s: %.4f\n", bench_verdicts[v], bench_savings[i].claim, part);
     }
 }
 
@@ -178,6 +127,8 @@ void bench_model_row(const bench_models *b, unsigned i) {
 int bench_model_report(const bench_models *b) {
     if (b->common->json) return report_json(b);
     print_claims(b);
+    printf("peak %.0f MiB of memory, mapped files not counted; seconds are of processors\n",
+           (double)pith_memory_peak(b->ctx) / 1048576);
     return CLI_OK;
 }
 

@@ -13,7 +13,7 @@ static const struct {
 } experiments[] = {{"few-shot", bench_few_shot},     {"zip-fit", bench_zip_fit}, {"dated", bench_dated},
                    {"equal-info", bench_equal_info}, {"llmzip", bench_llmzip},   {"lmic", bench_lmic},
                    {"lmcompress", bench_lmcompress},
-                   {"prune-tasks", bench_prune_tasks}, {"weights", bench_weights}, {"cuts", bench_cuts},
+                   {"prune-tasks", bench_prune_tasks}, {"weights", bench_weights}, {"checkpoints", bench_checkpoints}, {"cuts", bench_cuts},
                    {"subspace", bench_subspace}, {"concat-svd", bench_concat_svd}, {"moe", bench_moe},
                    {"family", bench_family}, {"compeft", bench_compeft}, {"rmm", bench_rmm},
                   {"evopress", bench_evopress},     {"casp", bench_casp},

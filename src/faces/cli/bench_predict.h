@@ -78,6 +78,7 @@ int bench_lmic(int argc, char **argv);
 int bench_lmcompress(int argc, char **argv);
 int bench_prune_tasks(int argc, char **argv);
 int bench_weights(int argc, char **argv);
+int bench_checkpoints(int argc, char **argv);
 int bench_cuts(int argc, char **argv);
 int bench_subspace(int argc, char **argv);
 int bench_concat_svd(int argc, char **argv);

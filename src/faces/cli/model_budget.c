@@ -24,7 +24,7 @@ static const char budget_help[] =
     "      --stats=FILE        what the inputs of matrices are like: pith model stats\n"
     "      --text=FILE         to weigh and search with (default: half of a built-in text)\n"
     "      --eval-text=FILE    to measure the choice with (default: the other half, of FILE too)\n"
-    "      --chunks=N          of either, at most (default 8)\n"
+    "      --chunks=N          of either, at most (default 8); matrices are weighed with a quarter of them\n"
     "      --generations=N     of evo (default 60); --offspring=N (default 16), --seed=N (default 1)\n"
     "  -o FILE, --output=FILE  write the recipe there\n"
     "  -f, --force             overwrite FILE\n"
@@ -52,7 +52,6 @@ typedef struct budget_run {
     lm_model *model; /* owner of file when it is the built-in one */
     model_stats *stats;
     model_budget_method method;
-    bool measure;
     char *levels[MODEL_MAX_LEVELS];
     size_t n_levels;
     model_overlay *overlay;
@@ -171,7 +170,7 @@ static int open_rulers(budget_run *b) {
 
 static int make_table(budget_run *b) {
     lm_progress progress;
-    bool many = b->method == MODEL_BUDGET_EVO;
+    bool many = b->method == MODEL_BUDGET_EVO; /* put again and again */
     model_variants_options o = {.levels = (const char *const *)b->levels, .n_levels = b->n_levels, .stats = b->stats,
                                 .only = b->r->only, .keep = many};
     lm_progress_start(&progress, b->ctx, "coding", "weights");
@@ -179,7 +178,7 @@ static int make_table(budget_run *b) {
     lm_progress_clear(&progress, b->ctx);
     if (!status && b->out->loss_kind == MODEL_LOSS_KL) {
         lm_progress_start(&progress, b->ctx, "weighing", "matrices");
-        status = model_variants_slopes(b->ctx, b->v, b->overlay, b->search, 0);
+        status = model_variants_slopes(b->ctx, b->v, b->overlay, b->search, PITH_MAX((size_t)b->r->chunks / 4, 1u));
         lm_progress_clear(&progress, b->ctx);
     }
     if (status) return lm_failed(b->ctx, b->name);
@@ -255,7 +254,7 @@ void budget_answer_free(pith_ctx *ctx, budget_answer *a) { pith_buffer_free(ctx,
 
 int budget_find(pith_ctx *ctx, const char *model, const lm_options *common, const budget_request *r, bool measure,
                 budget_answer *out) {
-    budget_run b = {.ctx = ctx, .common = common, .r = r, .name = model, .measure = measure, .out = out};
+    budget_run b = {.ctx = ctx, .common = common, .r = r, .name = model, .out = out};
     double before = model_cpu_seconds();
     *out = (budget_answer){0};
     artefacts_register();

@@ -101,16 +101,23 @@ static size_t common_divisor(size_t a, size_t b) {
     return a;
 }
 
+/* The gradient of a batch, and a step down it; the bits of its tokens. */
+static double step(regression *r, size_t at, uint64_t t) {
+    size_t n = PITH_MIN(BATCH, r->n_train - at);
+    double bits = errors_of(r, at, n);
+    dense_gemm(true, false, r->n_vocab, r->n_embd, n, 1 / (float)n, r->logits, r->n_vocab, r->hidden + at * r->n_embd,
+               r->n_embd, 0, r->gradient, r->n_embd);
+    adam(r, t);
+    return bits / (double)n;
+}
+
 /* One walk over the training samples, batches in an order that changes from epoch to epoch. */
 static pith_status epoch(regression *r, uint32_t number, uint64_t *t) {
     size_t n_batches = (r->n_train + BATCH - 1) / BATCH, stride = 1 + 2 * (size_t)number;
     if (common_divisor(stride, n_batches) != 1) stride = 1; /* else it would not meet all */
     for (size_t i = 0; i < n_batches; i++) {
         size_t at = i * stride % n_batches * BATCH, n = PITH_MIN(BATCH, r->n_train - at);
-        errors_of(r, at, n);
-        dense_gemm(true, false, r->n_vocab, r->n_embd, n, 1 / (float)n, r->logits, r->n_vocab,
-                   r->hidden + at * r->n_embd, r->n_embd, 0, r->gradient, r->n_embd);
-        adam(r, ++*t);
+        step(r, at, ++*t);
         pith_status status = pith_tick(r->ctx, r->done += n, r->total);
         if (status) return status;
     }
@@ -168,43 +175,100 @@ static pith_status prepare(regression *r, const lm_model *m, const token_list *t
     return PITH_OK;
 }
 
-pith_status tune_head(pith_ctx *ctx, const lm_model *m, const void *text, size_t size, const tune_options *options,
-                      float **head, tune_report *report) {
-    static const tune_options none;
-    const tune_options *o = options ? options : &none;
+static void release(regression *r) {
+    float *owned[] = {r->hidden, r->w, r->mean, r->square, r->gradient, r->logits};
+    for (unsigned i = 0; i < PITH_COUNT(owned); i++) pith_free(r->ctx, owned[i]);
+    pith_free(r->ctx, r->target);
+}
+
+/* Everything but training: *r is to be released whatever this gives. */
+static pith_status begin(regression *r, pith_ctx *ctx, const lm_model *m, const void *text, size_t size,
+                         const tune_options *o, uint32_t n_epochs) {
     const lm_shape *shape = lm_about(m);
     uint32_t n_ctx = o->n_ctx ? o->n_ctx : shape->n_ctx_train ? PITH_MIN(shape->n_ctx_train, 512u) : 512;
-    uint32_t n_epochs = o->n_epochs ? o->n_epochs : 8;
-    regression r = {.ctx = ctx, .n_vocab = shape->n_vocab, .n_embd = shape->n_embd,
-                    .n_head = (size_t)shape->n_vocab * shape->n_embd};
     token_list tokens = {0};
-    *head = NULL;
-    *report = (tune_report){0};
+    *r = (regression){.ctx = ctx, .n_vocab = shape->n_vocab, .n_embd = shape->n_embd,
+                      .n_head = (size_t)shape->n_vocab * shape->n_embd};
     if (!lm_tokenizer(m)) return pith_fail(ctx, PITH_E_ARGUMENT, "the model has no tokenizer, so it cannot read text");
     if (n_ctx < 4) return pith_fail(ctx, PITH_E_ARGUMENT, "windows of %u tokens: at least 4", n_ctx);
     pith_status status = tokenizer_encode(ctx, lm_tokenizer(m), text, size, 0, &tokens);
     if (!status && tokens.n < LEAST_TOKENS)
         status = pith_fail(ctx, PITH_E_ARGUMENT, "the text has %zu tokens, tuning takes %d at least", tokens.n, LEAST_TOKENS);
-    if (!status) status = prepare(&r, m, &tokens, n_ctx, o);
-    r.total = tokens.n * (1 + (uint64_t)n_epochs);
-    if (!status) status = gather(&r, m, &tokens, n_ctx, o->n_threads);
+    if (!status) status = prepare(r, m, &tokens, n_ctx, o);
+    r->total = tokens.n * (1 + (uint64_t)n_epochs);
+    if (!status) status = gather(r, m, &tokens, n_ctx, o->n_threads);
+    token_list_free(ctx, &tokens);
+    double share = o->held_out > 0 && o->held_out < 1 ? o->held_out : 0.1;
+    size_t n_held = PITH_MAX((size_t)((double)r->n * share), (size_t)1);
+    r->n_train = r->n - PITH_MIN(n_held, r->n);
+    return status;
+}
+
+pith_status tune_head(pith_ctx *ctx, const lm_model *m, const void *text, size_t size, const tune_options *options,
+                      float **head, tune_report *report) {
+    static const tune_options none;
+    const tune_options *o = options ? options : &none;
+    uint32_t n_epochs = o->n_epochs ? o->n_epochs : 8;
+    regression r;
+    *head = NULL;
+    *report = (tune_report){0};
+    pith_status status = begin(&r, ctx, m, text, size, o, n_epochs);
     if (!status) {
-        double share = o->held_out > 0 && o->held_out < 1 ? o->held_out : 0.1;
-        report->n_held = PITH_MAX((size_t)((double)r.n * share), (size_t)1);
-        report->n_tokens = r.n_train = r.n - report->n_held;
+        report->n_held = r.n - r.n_train;
+        report->n_tokens = r.n_train;
         *head = pith_alloc(ctx, r.n_head * sizeof **head);
         status = *head ? train(&r, n_epochs, *head, report) : pith_alloc_status(ctx);
     }
-    float *owned[] = {r.hidden, r.w, r.mean, r.square, r.gradient, r.logits};
-    for (unsigned i = 0; i < PITH_COUNT(owned); i++) pith_free(ctx, owned[i]);
-    pith_free(ctx, r.target);
-    token_list_free(ctx, &tokens);
+    release(&r);
     if (status) {
         pith_free(ctx, *head);
         *head = NULL;
     }
     return status;
 }
+
+/* ---- step by step ------------------------------------------------------------------------------------------ */
+
+struct tune_run {
+    regression r;
+    tune_state state;
+};
+
+pith_status tune_run_new(pith_ctx *ctx, const lm_model *m, const void *text, size_t size, const tune_options *options,
+                         tune_run **out) {
+    static const tune_options none;
+    *out = NULL;
+    tune_run *run = pith_zalloc(ctx, sizeof *run);
+    if (!run) return pith_alloc_status(ctx);
+    regression *r = &run->r;
+    pith_status status = begin(r, ctx, m, text, size, options ? options : &none, 0);
+    if (status) {
+        tune_run_free(run);
+        return status;
+    }
+    run->state = (tune_state){r->w, r->mean, r->square, r->n_vocab, r->n_embd, 0};
+    *out = run;
+    return PITH_OK;
+}
+
+void tune_run_free(tune_run *run) {
+    if (!run) return;
+    pith_ctx *ctx = run->r.ctx;
+    release(&run->r);
+    pith_free(ctx, run);
+}
+
+tune_state *tune_run_state(tune_run *run) { return &run->state; }
+
+void tune_run_step(tune_run *run, uint32_t order, double *bits) {
+    regression *r = &run->r;
+    size_t n_batches = (r->n_train + BATCH - 1) / BATCH;
+    uint64_t draw[2] = {order, run->state.steps};
+    double found = step(r, (size_t)(pith_hash64(draw, sizeof draw) % n_batches) * BATCH, ++run->state.steps);
+    if (bits) *bits = found;
+}
+
+double tune_run_held(tune_run *run) { return held_bits(&run->r); }
 
 /* ---- the file --------------------------------------------------------------------------------------------- */
 

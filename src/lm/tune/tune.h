@@ -27,6 +27,27 @@ typedef struct tune_report {
  * tokens. */
 pith_status tune_head(pith_ctx *ctx, const lm_model *m, const void *text, size_t size, const tune_options *options,
                       float **head, tune_report *report);
+/* ---- step by step: what checkpoints are taken from ---- */
+
+typedef struct tune_run tune_run;
+/* What training has come to: the matrix and Adam's moments of its gradient, [rows][cols] each. They and the number of
+ * steps may be written to: training goes on from there. */
+typedef struct tune_state {
+    float *weights, *mean, *square;
+    size_t rows, cols;
+    uint64_t steps;
+} tune_state;
+/* The model's last matrix before the first step. Options and errors as for tune_head. */
+pith_status tune_run_new(pith_ctx *ctx, const lm_model *m, const void *text, size_t size, const tune_options *options,
+                         tune_run **out);
+void tune_run_free(tune_run *r); /* NULL is fine */
+tune_state *tune_run_state(tune_run *r);
+/* One step, the size of which stays what it is. The batch is drawn by `order` and the number of steps made: the same two
+ * give the same batch. *bits, of a token of the batch before the step, may be NULL. */
+void tune_run_step(tune_run *r, uint32_t order, double *bits);
+/* Bits of a held-out token. */
+double tune_run_held(tune_run *r);
+
 /* Writes the model as a GGUF file with `head` as its output matrix: floats stay what they were (F16 at least), other
  * types become Q8_0. PITH_E_ARGUMENT when the file the model came from holds layouts that GGUF does not have. */
 pith_status tune_write(pith_ctx *ctx, const lm_model *m, const float *head, tensor_write_fn write, void *opaque);

@@ -11,7 +11,7 @@
 #include "support/file_data.h"
 
 /* Lengths of the files in models/prime/. Texts never change, so neither do these. */
-enum { ENGLISH = 208949, MARKUP = 13665, CODE = 19952, LOG = 30143, PAGE = 24576, BRIEF = 81920 };
+enum { ENGLISH = 208949, MARKUP = 13665, CODE = 19952, LOG = 30143, PAGE = 24576, PAGES = 49152, BRIEF = 81920 };
 enum { BLOCK = 30000 };
 
 static size_t size_of(primer_id id) {
@@ -28,6 +28,7 @@ static void primers_have_their_lengths(void **state) {
     assert_int_equal(size_of(PRIMER_MARKUP), PAGE + MARKUP);
     assert_int_equal(size_of(PRIMER_CODE), PAGE + MARKUP + CODE);
     assert_int_equal(size_of(PRIMER_LOG), LOG);
+    assert_int_equal(size_of(PRIMER_PROSE_PAGES), PAGES);
     assert_int_equal(size_of(PRIMER_COUNT), 0);
     for (primer_id id = PRIMER_NONE; id < PRIMER_COUNT; id++) assert_true(size_of(id) <= primer_longest());
     assert_int_equal(primer_longest(), ENGLISH);
@@ -54,7 +55,8 @@ static void primers_share_their_texts(void **state) {
 static void primers_have_not_changed(void **state) {
     (void)state;
     static const uint64_t hash[PRIMER_COUNT] = {0x2D06800538D394C2, 0xDE240A40E544A479, 0x363690AA6CCA7F54,
-                                                0x9D9EFCBC3E5F0DA1, 0x9CF8779CE61B61D2, 0x80D5D6EFF0D1CB71};
+                                                0x9D9EFCBC3E5F0DA1, 0x9CF8779CE61B61D2, 0x80D5D6EFF0D1CB71,
+                                                0xDAB2E079AA02AED3};
     for (primer_id id = PRIMER_NONE; id < PRIMER_COUNT; id++) {
         size_t n;
         const uint8_t *t = primer_text(id, &n);
@@ -126,6 +128,26 @@ static void each_kind_gets_its_primer(void **state) {
             assert_int_equal(chosen(block, sizes[s], false), kinds[k].full);
             assert_int_equal(chosen(block, sizes[s], true), kinds[k].brief);
         }
+}
+
+/* Middling blocks of prose get the shorter one, where a short one is asked for. */
+static void the_size_decides_how_short(void **state) {
+    (void)state;
+    static const struct {
+        size_t n;
+        primer_id id;
+    } sizes[] = {{98303, PRIMER_PROSE_SHORT},
+                 {98304, PRIMER_PROSE_PAGES},
+                 {245759, PRIMER_PROSE_PAGES},
+                 {245760, PRIMER_PROSE_SHORT}};
+    uint8_t *text = malloc(245760);
+    assert_non_null(text);
+    write_lines(text, 245760, prose, 3);
+    for (size_t i = 0; i < PITH_COUNT(sizes); i++) {
+        assert_int_equal(chosen(text, sizes[i].n, true), sizes[i].id);
+        assert_int_equal(chosen(text, sizes[i].n, false), PRIMER_PROSE);
+    }
+    free(text);
 }
 
 static void a_text_chooses_itself(void **state) {
@@ -203,7 +225,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(primers_have_their_lengths), cmocka_unit_test(primers_share_their_texts),
         cmocka_unit_test(primers_have_not_changed),   cmocka_unit_test(each_kind_gets_its_primer),
-        cmocka_unit_test(a_text_chooses_itself),      cmocka_unit_test(what_is_no_text_gets_none),
+        cmocka_unit_test(the_size_decides_how_short), cmocka_unit_test(a_text_chooses_itself),      cmocka_unit_test(what_is_no_text_gets_none),
         cmocka_unit_test(any_size_will_do),           cmocka_unit_test(failing_memory_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -161,6 +161,26 @@ static void check_entry(const model_stats *s, const seen_input *w) {
     assert_int_equal(model_stats_find(ctx, s, w->name, 1, w->cols, &found), PITH_E_ARGUMENT);
 }
 
+/* Errors in a row count as often as its token is read, and by the odds it is given. */
+static void check_tokens(const model_stats *s, bool tied) {
+    repr_stats embedding, output;
+    double sum = 0;
+    assert_int_equal(model_stats_find(ctx, s, "token_embd.weight", 0, TINY_EMBD, &embedding), PITH_OK);
+    assert_int_equal(model_stats_find(ctx, s, "output.weight", 0, TINY_EMBD, &output), PITH_OK);
+    assert_true(embedding.outputs && embedding.n_outputs == TINY_VOCAB);
+    assert_true(output.outputs && output.n_outputs == TINY_VOCAB);
+    for (uint32_t v = 0; v < TINY_VOCAB; v++) {
+        double share = 0;
+        for (size_t i = 0; i < N_CTX * N_CHUNKS; i++) share += ids[i] == v ? 1.0 / (N_CTX * N_CHUNKS) : 0;
+        double odds = (double)embedding.outputs[v] - share;
+        assert_true(tied ? odds > 0 && odds <= 0.25 : fabs(odds) < 1e-6);
+        sum += (double)output.outputs[v];
+    }
+    assert_true(tied ? sum > 1 && sum < 2 : sum > 0 && sum < 1);
+    assert_int_equal(model_stats_find(ctx, s, "blk.0.ffn_up.weight", 0, TINY_EMBD, &output), PITH_OK);
+    assert_null(output.outputs);
+}
+
 /* Every matrix of every architecture, once, whatever the model makes of it. */
 static void test_sums(void **state) {
     (void)state;
@@ -185,6 +205,7 @@ static void test_sums(void **state) {
         assert_int_equal(model_stats_find(ctx, s, "no.such.weight", 0, 32, &none), PITH_OK);
         assert_true(!none.h && !none.gram);
         assert_true(model_stats_info(s)->n_influence + 1 >= TINY_LAYERS);
+        check_tokens(s, tiny_variants[v].tied);
         for (size_t l = 0; l < model_stats_info(s)->n_influence; l++)
             assert_true(fabs((double)model_stats_info(s)->influence[l] - (1 - w.cosine[l])) < 1e-5);
         assert_true(fabs(model_stats_info(s)->nats - r.nats) < 1e-5 * r.nats && r.nats > 0);

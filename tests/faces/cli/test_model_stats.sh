@@ -89,7 +89,7 @@ says 'No such file'
 status 0 "$pith" bench model --recipes=rtn-3,gptq-3 --stats=a.stats --ctx=64 --chunks=4 --items=0 --plot=curve.svg
 silent
 prints '^rtn-3 .* q(3, group=32)$'
-prints ' error feedback beats rounding at 3 bits (GPTQ): rtn-3 '
+prints ' error feedback beats rounding at 3 bits (GPTQ): gptq-3 '
 grep -q '</svg>' curve.svg || fail "no figure"
 status 0 "$pith" bench model --recipe='q(2)' --generate=512 --ctx=32 --chunks=2 --items=0 --json
 prints '"calibration": "the model.s own text"'
