@@ -26,6 +26,7 @@ static const char compress_help[] =
     "                      pith model budget, which prints the recipe\n"
     "      --stats=FILE    what the inputs of matrices are like (pith model stats): errors go where\n"
     "                      they matter least\n"
+    "  -o, --output=FILE   the same as ARCHIVE\n"
     "      --rm            remove MODEL once the archive is verified and on disk\n"
     "  -f, --force         overwrite ARCHIVE\n"
     "  -T#, --threads=#    threads (default: one for each processor)\n"
@@ -225,6 +226,7 @@ int model_compress_main(int argc, char **argv) {
                                  {.name = "recipe", .kind = LM_TEXT, .value = &c.recipe},
                                  {.name = "lossy", .kind = LM_OPTIONAL, .value = &c.lossy},
                                  {.name = "stats", .kind = LM_TEXT, .value = &c.stats},
+                                 {.name = "output", .letter = 'o', .kind = LM_TEXT, .value = &c.j.out},
                                  {.name = "rm", .kind = LM_FLAG, .value = &c.j.remove}};
     int result = lm_options_parse(&c.j.o, argc, argv, options, PITH_COUNT(options), 2);
     if (result == CLI_OK) result = model_job_run(&c.j, compress_help, run);

@@ -56,6 +56,7 @@ int model_job_run(model_job *j, const char *help, int (*run)(model_job *)) {
     if (j->o.help) return cli_help(help);
     if (j->o.n_names == 0) return cli_error("model %s: which file?", j->verb);
     j->in = j->o.names[0];
+    if (j->o.n_names > 1 && j->out) return cli_error("%s: two names for the output: %s and %s", j->verb, j->out, j->o.names[1]);
     if (j->o.n_names > 1) j->out = j->o.names[1];
     j->file.fd = -1;
     j->ctx = lm_session_of(&j->o);

@@ -1,0 +1,92 @@
+/* Bits spread over matrices: every matrix is named once, the average is what was asked for, two bits more are two bits
+ * more for each, and those whose errors the model minds more get more. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "artefacts/artefacts.h"
+#include "artefacts/model/archive_parts.h"
+#include "artefacts/model/spread.h"
+
+static pith_ctx *ctx;
+static lm_model *model;
+
+static int begin(void **state) {
+    (void)state;
+    artefacts_register();
+    ctx = pith_ctx_new(NULL);
+    pith_ctx_set_threads(ctx, 2);
+    return ctx && lm_open(ctx, NULL, &model) == PITH_OK ? 0 : -1;
+}
+
+static int end(void **state) {
+    (void)state;
+    lm_close(ctx, model);
+    int leaked = pith_memory_used(ctx) != 0;
+    pith_ctx_free(ctx);
+    return -leaked;
+}
+
+/* bits[n_tensors] of a recipe, 0 of tensors that it does not name; gives the average of all named weights. */
+static double read_bits(const model_spread *s, double wanted, double *bits) {
+    const tensor_file *f = lm_file(model);
+    pith_buffer text = {0};
+    pith_recipe *recipe;
+    double sum = 0, weights = 0;
+    assert_int_equal(model_spread_recipe(ctx, s, wanted, &text), PITH_OK);
+    assert_int_equal(archive_recipe(ctx, (const char *)text.data, text.size, &recipe), PITH_OK);
+    for (size_t i = 0; i < f->n_tensors; i++) {
+        const tensor_view *t = &f->tensors[i];
+        unsigned n = 0;
+        bits[i] = 0;
+        for (unsigned k = 0; k < recipe->n_rules; k++)
+            if (archive_matches(recipe->rules[k].pattern, t->name.data, t->name.size)) {
+                bits[i] = recipe->rules[k].stages[0].value[1];
+                n++;
+            }
+        assert_int_equal(n, model_overlay_takes(t));
+        weights += n ? (double)t->n_elements : 0;
+        sum += bits[i] * (double)t->n_elements;
+    }
+    pith_recipe_free(ctx, recipe);
+    pith_buffer_free(ctx, &text);
+    return sum / weights;
+}
+
+static void test_spread(void **state) {
+    (void)state;
+    static const model_ruler_options small = {.n_ctx = 32, .n_chunks = 2, .n_threads = 2};
+    const tensor_file *f = lm_file(model);
+    size_t size;
+    const char *text = ruler_prose(&size);
+    model_judge *j;
+    model_spread *s;
+    pith_buffer none = {0};
+    double *bits = pith_alloc(ctx, 2 * f->n_tensors * sizeof *bits), *more = bits + f->n_tensors, least = 99, most = 0;
+    assert_int_equal(model_judge_new(ctx, f, text, size, &small, &j), PITH_OK);
+    assert_int_equal(model_spread_new(ctx, f, NULL, j, &s), PITH_OK);
+    double average = read_bits(s, 5, bits);
+    assert_true(average <= 5 && average > 4.8);
+    average = read_bits(s, 7, more);
+    assert_true(average <= 7 && average > 6.8);
+    for (size_t i = 0; i < f->n_tensors; i++) {
+        if (!bits[i]) continue;
+        assert_true(fabs(more[i] - bits[i] - 2) <= 0.25);
+        least = fmin(least, bits[i]);
+        most = fmax(most, bits[i]);
+    }
+    assert_true(most - least >= 1 && least >= 1);
+    assert_int_equal(model_spread_recipe(ctx, s, 0.5, &none), PITH_E_ARGUMENT);
+    assert_int_equal(model_spread_recipe(ctx, s, NAN, &none), PITH_E_ARGUMENT);
+    model_spread_free(ctx, s);
+    model_judge_free(ctx, j);
+    pith_free(ctx, bits);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_spread)};
+    return cmocka_run_group_tests(tests, begin, end);
+}
