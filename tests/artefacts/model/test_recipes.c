@@ -218,7 +218,8 @@ static void every_flip_is_survived(void **state) {
         for (size_t at = 0; at < c.code.size; at += 1 + at / 32)
             for (unsigned k = 0; k < 3; k++) {
                 uint8_t old = c.code.data[at];
-                c.code.data[at] = k == 0 ? 0xFF : k == 1 ? (uint8_t)(old ^ (1 << at % 8)) : 0;
+                uint8_t flipped = (uint8_t)(old ^ 1u << at % 8);
+                c.code.data[at] = (uint8_t)(k == 0 ? 0xFF : k == 1 ? flipped : 0);
                 pith_status status = decode(&c, c.code.data, c.code.size, NULL);
                 if (status != PITH_OK && status != PITH_E_FORMAT && status != PITH_E_LIMIT)
                     fail_msg("%s: byte %zu: %d %s", samples[i].recipe, at, status, pith_error(ctx));

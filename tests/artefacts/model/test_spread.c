@@ -73,7 +73,7 @@ static void test_spread(void **state) {
     average = read_bits(s, 7, more);
     assert_true(average <= 7 && average > 6.8);
     for (size_t i = 0; i < f->n_tensors; i++) {
-        if (!bits[i]) continue;
+        if (bits[i] == 0) continue;
         assert_true(fabs(more[i] - bits[i] - 2) <= 0.25);
         least = fmin(least, bits[i]);
         most = fmax(most, bits[i]);
