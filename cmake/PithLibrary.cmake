@@ -22,6 +22,10 @@ foreach(source IN LISTS pith_sources)
                 # Addresses are watched; undefined behaviour alone would take most of the whole build's time.
                 list(APPEND options -fno-sanitize=undefined)
             endif()
+            if(PITH_SANITIZE AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
+                # gcc keeps locals that may be used after return in frames aligned to 32 bytes, whatever they need.
+                list(APPEND options --param=asan-use-after-return=0)
+            endif()
             set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${options}")
         else()
             list(REMOVE_ITEM pith_sources ${source})
