@@ -59,7 +59,6 @@ const pith_method planned_methods[] = {
     ROW("rcc", "S034", "context", "Recurrent Context Compression: Efficiently Expanding the Context Window of LLM"),
     ROW("c3", "S035", "context", "Context Cascade Compression: Exploring the Upper Limits of Text Compression"),
     ROW("subgen", "S036", "kv", "SubGen: Token Generation in Sublinear Time and Memory"),
-    ROW("casp", "S037", "model", "CASP: Compression of Large Multimodal Models Based on Attention Sparsity"),
     ROW("llmlingua-2", "S038", "context",
         "LLMLingua-2: Data Distillation for Efficient and Faithful Task-Agnostic Prompt Compression"),
     ROW("ems", "S040", "kv",
@@ -173,7 +172,6 @@ const pith_method planned_methods[] = {
     ROW("selection-p", "S118", "context",
         "Selection-p: Self-Supervised Task-Agnostic Prompt Compression for Faithfulness and Transferability"),
     ROW("qwenlong-cprs", "S119", "context", "QwenLong-CPRS: Towards infty-LLMs with Dynamic Context Optimization"),
-    ROW("scaling-laws-capacity", "S120", "model", "Unified Scaling Laws for Compressed Representations"),
     ROW("bottlefit", "S121", "signal",
         "BottleFit: Learning Compressed Representations in Deep Neural Networks for Effective and Efficient Split"
         " Computing"),

@@ -51,5 +51,6 @@ int bench_casp(int argc, char **argv);
 int bench_pd_quant(int argc, char **argv);
 int bench_gaussian(int argc, char **argv);
 int bench_bitstack(int argc, char **argv);
+int bench_rocket(int argc, char **argv);
 
 #endif

@@ -18,7 +18,7 @@ static const struct {
                    {"family", bench_family}, {"compeft", bench_compeft}, {"rmm", bench_rmm},
                   {"evopress", bench_evopress},     {"casp", bench_casp},
                   {"pd-quant", bench_pd_quant},     {"gaussian", bench_gaussian},
-                  {"bitstack", bench_bitstack}};
+                  {"bitstack", bench_bitstack},     {"rocket", bench_rocket}};
 
 bool bench_predict_run(int argc, char **argv, int *result) {
     for (size_t i = 0; argc > 0 && i < PITH_COUNT(experiments); i++)

@@ -23,7 +23,7 @@ const char cli_bench_help[] =
     "                                  (claims about code length)\n"
     "       pith bench cuts|subspace|concat-svd|moe [OPTIONS]\n"
     "                                  (claims about models cut smaller)\n"
-    "       pith bench evopress|casp|pd-quant|gaussian|bitstack [OPTIONS]\n"
+    "       pith bench evopress|rocket|casp|pd-quant|gaussian|bitstack [OPTIONS]\n"
     "                                  (claims about bytes where they matter)\n"
     "       pith bench family|compeft|rmm [OPTIONS]\n"
     "                                  (claims about fine-tuned siblings)\n"

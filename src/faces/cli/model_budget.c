@@ -52,6 +52,7 @@ typedef struct budget_run {
     lm_model *model; /* owner of file when it is the built-in one */
     model_stats *stats;
     model_budget_method method;
+    uint64_t size; /* of --size */
     char *levels[MODEL_MAX_LEVELS];
     size_t n_levels;
     model_overlay *overlay;
@@ -71,6 +72,20 @@ static int find_name(const char *text, const char *const *names, int n, int othe
     for (int i = 0; text && i < n; i++)
         if (strcmp(text, names[i]) == 0) return i;
     return text ? -1 : otherwise;
+}
+
+/* 2500000, 900M, 2.5GB: a decimal and a unit of 1024s. */
+static bool read_size(const char *text, uint64_t *bytes) {
+    char *end, unit[16];
+    const char *rest;
+    uint64_t scale;
+    if (!strchr("0123456789.", *text)) return false;
+    double value = strtod(text, &end);
+    int n = snprintf(unit, sizeof unit, "1%s", end);
+    if (end == text || n >= (int)sizeof unit || !cli_parse_size(unit, &rest, &scale) || *rest) return false;
+    value *= (double)scale;
+    *bytes = value < 0x1p53 ? (uint64_t)value : 0;
+    return *bytes > 0;
 }
 
 /* Chains apart, in canonical text. */
@@ -103,6 +118,7 @@ static int read_request(budget_run *b) {
     int loss = find_name(r->loss, model_loss_names, MODEL_LOSSES, MODEL_LOSSES);
     if ((r->bpw > 0) + (r->max_kl > 0) + (r->size != NULL) != 1)
         return cli_error("one of --size, --bpw and --max-kl, above 0");
+    if (r->size && !read_size(r->size, &b->size)) return cli_error("--size: a size such as 2.5GB, not '%s'", r->size);
     if (method < 0) return cli_error("--method: lagrange, mckp, evo, lograte or uniform, not '%s'", r->method);
     if (loss < 0) return cli_error("--loss: kl, outputs, share, energy or weights, not '%s'", r->loss);
     if (method == MODEL_BUDGET_EVO && r->max_kl > 0)
@@ -197,10 +213,8 @@ static int make_table(budget_run *b) {
 
 static int budget_bytes(budget_run *b, uint64_t *bytes) {
     const budget_answer *a = b->out;
-    uint64_t all = 0, taken = a->other_bytes;
-    const char *end;
+    uint64_t all = b->size, taken = a->other_bytes;
     if (b->r->size) {
-        if (!cli_parse_size(b->r->size, &end, &all) || *end) return cli_error("--size: a size, not '%s'", b->r->size);
         taken += a->head_bytes;
     } else {
         all = alloc_bytes_of(b->r->bpw, a->weights + a->other_weights);
