@@ -80,8 +80,6 @@ const pith_method planned_methods[] = {
         "More Tokens, Lower Precision: Towards the Optimal Token-Precision Trade-off in KV Cache Compression"),
     ROW("llmlingua", "S051", "context",
         "LLMLingua: Compressing Prompts for Accelerated Inference of Large Language Models"),
-    ROW("checkpoint-context-coding", "S053", "model",
-        "An Efficient Compression of Deep Neural Network Checkpoints Based on Prediction and Context Modeling"),
     ROW("pv-tuning", "S054", "model", "PV-Tuning: Beyond Straight-Through Estimation for Extreme LLM Compression"),
     ROW("multiresconv", "S056", "lm", "Sequence Modeling with Multiresolution Convolutional Memory"),
     ROW("multimodal-context-survey", "S057", "signal",

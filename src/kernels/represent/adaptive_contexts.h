@@ -6,7 +6,7 @@
  *   2   average of the column (15), magnitude in the row (24)
  *   3   product of the magnitudes in row and column (24)
  *
- * With a plane that was before (F. Li et al., "ExCP", arXiv:2406.11257, codes such series; the neighbourhood of the same
+ * With a plane that was before (W. Li et al., "ExCP", arXiv:2406.11257, codes such series; the neighbourhood of the same
  * place as context is that of checkpoint coding by prediction):
  *   4   the code that was there (33)
  *   5   the code that was there (33), magnitude in the row (24)
