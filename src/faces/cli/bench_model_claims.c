@@ -37,26 +37,32 @@ static double token_of(const between *p, size_t i) {
     return p->kl * ((1 - p->share) * p->low->kl[i] / mean_of(p->low) + p->share * p->high->kl[i] / mean_of(p->high));
 }
 
-/* What codes make of so many bytes: the best of those that take as many, between neighbours. False when all take fewer. */
+/* The best that codes make of so many bytes: the least KL of all pairs with these bytes between them, or of codes that
+ * take more when none takes less. False when all take less. */
 static bool at_bytes(const bench_models *b, const char *const *names, size_t most, uint64_t bytes, between *out) {
-    const bench_result *low = NULL, *high = NULL;
+    double least = INFINITY;
+    bool any_low = false;
     for (size_t i = 0; i < most && names[i]; i++) {
         const bench_result *r = find(b, names[i]);
-        if (!r || !(mean_of(r) > 0)) continue;
-        uint64_t n = bench_bytes_of(r);
-        if (n <= bytes && (!low || n > bench_bytes_of(low))) low = r;
-        if ((double)n * TOLERANCE >= (double)bytes && (!high || n < bench_bytes_of(high))) high = r;
+        any_low |= r && bench_bytes_of(r) <= bytes;
     }
-    if (!high) return false;
-    if (!low) low = high;
-    double gap = (double)bench_bytes_of(high) - (double)bench_bytes_of(low);
-    *out = point_of(low, high, gap > 0 ? ((double)bytes - (double)bench_bytes_of(low)) / gap : 0);
-    return true;
+    for (size_t i = 0; i < most && names[i]; i++)
+        for (size_t k = 0; k < most && names[k]; k++) {
+            const bench_result *high = find(b, names[i]), *low = any_low ? find(b, names[k]) : high;
+            if (!low || !high || !(mean_of(low) > 0) || !(mean_of(high) > 0)) continue;
+            double from = (double)bench_bytes_of(low), to = (double)bench_bytes_of(high);
+            if (to * TOLERANCE < (double)bytes || (any_low && from > (double)bytes)) continue;
+            between p = point_of(low, high, to > from ? ((double)bytes - from) / (to - from) : 0);
+            if (!(p.kl < least)) continue;
+            *out = p;
+            least = p.kl;
+        }
+    return isfinite(least);
 }
 
 bench_verdict bench_judge_claim(const bench_models *b, const bench_claim *c, char *found, size_t size) {
     const bench_result *better = find(b, c->better);
-    between p;
+    between p = {NULL, NULL, 0, 0};
     found[0] = 0;
     if (!better || !at_bytes(b, c->worse, PITH_COUNT(c->worse), bench_bytes_of(better), &p)) return BENCH_UNTRIED;
     double mean = 0, squares = 0, n = (double)b->positions;
