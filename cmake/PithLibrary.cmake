@@ -18,8 +18,9 @@ foreach(source IN LISTS pith_sources)
             # build for a fuzzer; the sanitizer build of the tests has them instrumented.
             if(PITH_FUZZ AND source MATCHES "/lm/matmul/")
                 list(APPEND options -fno-sanitize=all)
-            elseif(PITH_FUZZ AND source MATCHES "/predict/cm_")
-                # Addresses are watched; undefined behaviour alone would take most of the whole build's time.
+            elseif(PITH_SANITIZE AND source MATCHES "/(predict/cm_|represent/adaptive_|lm/matmul/rows)")
+                # Addresses are watched. Undefined behaviour as well would take a third of the whole build's time;
+                # it is watched in the scalar variants, which are the same text.
                 list(APPEND options -fno-sanitize=undefined)
             endif()
             if(PITH_SANITIZE AND CMAKE_C_COMPILER_ID STREQUAL "GNU")

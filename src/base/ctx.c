@@ -98,6 +98,13 @@ void pith_begin(pith_ctx *ctx) {
     pthread_mutex_unlock(&ctx->lock);
 }
 
+/* Messages quote names from files. One that holds line ends or a terminal's commands must neither break the promise
+ * of one line nor reach the terminal. */
+static void make_one_line(char *text) {
+    for (unsigned char *c = (unsigned char *)text; *c; c++)
+        if (*c < ' ' || *c == 0x7f) *c = '?';
+}
+
 pith_status pith_fail(pith_ctx *ctx, pith_status status, const char *format, ...) {
     pthread_mutex_lock(&ctx->lock);
     if (!ctx->failed) {
@@ -105,6 +112,7 @@ pith_status pith_fail(pith_ctx *ctx, pith_status status, const char *format, ...
         va_start(args, format);
         vsnprintf(ctx->message, sizeof ctx->message, format, args);
         va_end(args);
+        make_one_line(ctx->message);
         ctx->failed = true;
     }
     pthread_mutex_unlock(&ctx->lock);
