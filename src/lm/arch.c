@@ -140,6 +140,9 @@ static const lm_arch archs[] = {
      LIST(swiglu)},
     {"llama", NORM_RMS, ROPE_PAIRS, MIX_ATTENTION, FFN_EXPERTS, RMS_KEY, LIST(plain_model), LIST(plain_attention),
      LIST(experts)},
+    /* llama whose layers have shapes of their own, as llama.cpp has it (first for DeciLM) */
+    {"deci", NORM_RMS, ROPE_PAIRS, MIX_ATTENTION, FFN_SWIGLU, RMS_KEY, LIST(plain_model), LIST(plain_attention),
+     LIST(swiglu)},
     {"qwen2", NORM_RMS, ROPE_HALVES, MIX_ATTENTION, FFN_SWIGLU, RMS_KEY, LIST(plain_model), LIST(plain_attention),
      LIST(swiglu)},
     {"gpt2", NORM_LAYER, ROPE_NONE, MIX_ATTENTION, FFN_GELU, LAYER_KEY, LIST(gpt2_model), LIST(joint_attention),
@@ -162,4 +165,8 @@ const lm_arch *arch_with_experts(const lm_arch *arch) {
     return NULL;
 }
 
-const char *arch_names(void) { return "llama, qwen2, gpt2, mamba, rwkv4"; }
+bool arch_differs(const lm_arch *arch, dim_id dim) {
+    return arch->mixer == MIX_ATTENTION && (dim == DIM_FF || dim == DIM_HEADS || dim == DIM_KV_HEADS);
+}
+
+const char *arch_names(void) { return "llama, deci, qwen2, gpt2, mamba, rwkv4"; }

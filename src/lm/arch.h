@@ -140,6 +140,8 @@ typedef struct lm_arch {
 const lm_arch *arch_find(meta_string name);
 /* The same architecture with experts for a feed-forward block; NULL when there is none. */
 const lm_arch *arch_with_experts(const lm_arch *arch);
+/* Whether a size may be another in each layer: feed-forward blocks and heads of attention. */
+bool arch_differs(const lm_arch *arch, dim_id dim);
 /* "llama, qwen2, ..." for messages. */
 const char *arch_names(void);
 

@@ -6,6 +6,7 @@ static size_t attention_room(const lm_model *m) { return 2 * m->dim[DIM_Q] + 3 *
 
 typedef struct turn_job {
     const lm_session *s;
+    const size_t *dim; /* of the layer */
     float *q, *k;
 } turn_job;
 
@@ -14,8 +15,8 @@ static void turn(void *arg, size_t first, size_t n) {
     const lm_model *m = j->s->m;
     for (size_t r = first; r < first + n; r++) {
         const float *angles = j->s->rope + r * m->dim[DIM_ROPE];
-        rope_turn(m, angles, j->q + r * m->dim[DIM_Q], m->dim[DIM_HEADS]);
-        rope_turn(m, angles, j->k + r * m->dim[DIM_KV], m->dim[DIM_KV_HEADS]);
+        rope_turn(m, angles, j->q + r * j->dim[DIM_Q], j->dim[DIM_HEADS]);
+        rope_turn(m, angles, j->k + r * j->dim[DIM_KV], j->dim[DIM_KV_HEADS]);
     }
 }
 
@@ -23,7 +24,8 @@ static pith_status attention_run(lm_session *s, uint32_t layer) {
     const lm_model *m = s->m;
     const lm_weight *w = m->layers[layer].w;
     const lm_probe *probe = s->probe;
-    size_t n = s->n_rows, n_q = m->dim[DIM_Q], n_kv = m->dim[DIM_KV];
+    const size_t *dim = m->layers[layer].dim;
+    size_t n = s->n_rows, n_q = dim[DIM_Q], n_kv = dim[DIM_KV];
     float *q = s->room, *out = q + n * n_q, *k = out + n * n_q, *v = k + n * n_kv, *raw = NULL;
     products(s, s->h, m->dim[DIM_EMBD], n, (product[]){{&w[L_Q], q}, {&w[L_K], k}, {&w[L_V], v}}, 3);
     add_bias(&w[L_Q_BIAS], q, n, n_q);
@@ -37,7 +39,7 @@ static pith_status attention_run(lm_session *s, uint32_t layer) {
         raw = v + n * n_kv;
         memcpy(raw, k, n * n_kv * sizeof *k);
     }
-    if (m->rope != ROPE_NONE) in_pieces(s, n, 2 * (n_q + n_kv), turn, &(turn_job){s, q, k});
+    if (m->rope != ROPE_NONE) in_pieces(s, n, 2 * (n_q + n_kv), turn, &(turn_job){s, dim, q, k});
     for (size_t i = 0; i < s->n_spans; i++) {
         const lm_span *span = &s->spans[i];
         size_t at = span->row * n_kv;

@@ -22,16 +22,31 @@ typedef struct plain_cache {
     lm_cache_type type;
     size_t n_slots;     /* positions of a sequence, a multiple of TILE */
     size_t head_floats; /* of the keys of one head of one sequence and layer: n_slots * head_dim; values as many */
-    size_t group;       /* query heads of a key head */
-    size_t tokens_at_once, rows, score_stride;
+    size_t rows, score_stride;
     uint8_t *keys, *values; /* [sequence][layer][n_kv_heads][head_floats] */
     float *scratch;         /* [n_members][scratch_floats] */
     size_t scratch_floats;
 } plain_cache;
 
+/* How the heads of a layer are worked through. */
+typedef struct layer_heads {
+    size_t heads, keys, group; /* query heads of a key head */
+    size_t tokens_at_once, rows;
+} layer_heads;
+
+static layer_heads heads_of(const cache_shape *s, uint32_t layer) {
+    layer_heads l = {.heads = s->layer_heads ? s->layer_heads[layer] : s->n_heads,
+                     .keys = s->layer_kv_heads ? s->layer_kv_heads[layer] : s->n_kv_heads};
+    l.group = l.heads / l.keys;
+    l.tokens_at_once = PITH_MAX((size_t)1, ROWS_AT_ONCE / l.group);
+    l.rows = l.tokens_at_once * l.group;
+    return l;
+}
+
 typedef struct attend_job {
     plain_cache *c;
     uint32_t layer;
+    layer_heads heads;
     const cache_queries *spans;
     size_t n_spans;
     const cache_watch *watch;
@@ -43,9 +58,7 @@ static void sizes(plain_cache *c) {
     const cache_shape *s = &c->shape;
     c->n_slots = ((size_t)s->n_ctx + TILE - 1) / TILE * TILE;
     c->head_floats = c->n_slots * s->head_dim;
-    c->group = s->n_heads / s->n_kv_heads;
-    c->tokens_at_once = PITH_MAX((size_t)1, ROWS_AT_ONCE / c->group);
-    c->rows = c->tokens_at_once * c->group;
+    for (uint32_t layer = 0; layer < s->n_layers; layer++) c->rows = PITH_MAX(c->rows, heads_of(s, layer).rows);
     c->score_stride = c->n_slots;
     c->scratch_floats = c->rows * (2 * s->head_dim + c->score_stride) + VALUE_RUN * s->head_dim;
 }
@@ -68,7 +81,7 @@ static size_t head_at(const plain_cache *c, uint32_t sequence, uint32_t layer, s
 
 static pith_status plain_append(lm_cache *base, const cache_rows *rows) {
     plain_cache *c = (plain_cache *)base;
-    size_t d = c->shape.head_dim, heads = c->shape.n_kv_heads;
+    size_t d = c->shape.head_dim, heads = heads_of(&c->shape, rows->layer).keys;
     for (size_t t = 0; t < rows->n; t++) {
         size_t at = rows->first + t, tile = at / TILE * TILE * d, lane = at % TILE;
         for (size_t h = 0; h < heads; h++) {
@@ -101,7 +114,7 @@ static void attend_tile(const attend_job *job, const cache_queries *span, size_t
                         float *room) {
     plain_cache *c = job->c;
     const exact_ops *ops = exact();
-    size_t d = c->shape.head_dim, n_heads = c->shape.n_heads, group = c->group, stride = c->score_stride;
+    size_t d = c->shape.head_dim, n_heads = job->heads.heads, group = job->heads.group, stride = c->score_stride;
     size_t rows = n * group, store = head_at(c, span->sequence, job->layer, head);
     size_t seen = span->first + first + 1; /* keys that the first token sees; each later one sees one more */
     float *q = room, *out = q + c->rows * d, *wide = out + c->rows * d, *scores = wide + VALUE_RUN * d;
@@ -141,29 +154,29 @@ static void attend_tile(const attend_job *job, const cache_queries *span, size_t
                d * sizeof *out);
 }
 
-static size_t tiles_of(const plain_cache *c, const cache_queries *span) {
-    return (span->n + c->tokens_at_once - 1) / c->tokens_at_once;
+static size_t tiles_of(const attend_job *job, const cache_queries *span) {
+    return (span->n + job->heads.tokens_at_once - 1) / job->heads.tokens_at_once;
 }
 
 static void attend_part(void *arg, size_t part, unsigned member) {
     const attend_job *job = arg;
     plain_cache *c = job->c;
-    size_t heads = c->shape.n_kv_heads, head = part % heads, tile = part / heads, s = 0;
-    while (tile >= tiles_of(c, &job->spans[s])) tile -= tiles_of(c, &job->spans[s++]);
+    size_t heads = job->heads.keys, head = part % heads, tile = part / heads, s = 0;
+    while (tile >= tiles_of(job, &job->spans[s])) tile -= tiles_of(job, &job->spans[s++]);
     const cache_queries *span = &job->spans[s];
-    size_t first = tile * c->tokens_at_once;
-    attend_tile(job, span, head, first, PITH_MIN(c->tokens_at_once, span->n - first),
+    size_t first = tile * job->heads.tokens_at_once;
+    attend_tile(job, span, head, first, PITH_MIN(job->heads.tokens_at_once, span->n - first),
                 c->scratch + member * c->scratch_floats);
 }
 
 static pith_status plain_attend(lm_cache *base, uint32_t layer, const cache_queries *spans, size_t n_spans,
                                 pith_team *team, const cache_watch *watch) {
     plain_cache *c = (plain_cache *)base;
-    attend_job job = {c, layer, spans, n_spans, watch};
+    attend_job job = {c, layer, heads_of(&c->shape, layer), spans, n_spans, watch};
     size_t n_parts = 0, work = 0;
     for (size_t s = 0; s < n_spans; s++) {
-        n_parts += tiles_of(c, &spans[s]) * c->shape.n_kv_heads;
-        work += spans[s].n * (spans[s].first + spans[s].n) * c->shape.n_heads * c->shape.head_dim;
+        n_parts += tiles_of(&job, &spans[s]) * job.heads.keys;
+        work += spans[s].n * (spans[s].first + spans[s].n) * job.heads.heads * c->shape.head_dim;
     }
     if (!watch && work >= SMALL) {
         pith_team_run(team, attend_part, &job, n_parts);

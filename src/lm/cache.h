@@ -10,9 +10,10 @@ typedef struct cache_shape {
     const lm_model *model; /* whose keys: model.h turns raw ones by position */
     uint32_t n_layers, n_sequences, n_ctx, n_heads, n_kv_heads, head_dim;
     unsigned n_members; /* of the team that will attend */
+    const uint32_t *layer_heads, *layer_kv_heads; /* [n_layers] where layers differ (the two above are the most); NULL */
 } cache_shape;
 
-/* Keys and values of tokens at positions [first, first + n) of one sequence, [n][n_kv_heads][head_dim]. */
+/* Keys and values of tokens at positions [first, first + n) of one sequence, [n][n_kv_heads][head_dim] of the layer. */
 typedef struct cache_rows {
     uint32_t layer, sequence, first;
     size_t n;

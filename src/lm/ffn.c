@@ -22,7 +22,7 @@ void gate_values(lm_session *s, float *values, const float *up, size_t n) {
 
 static pith_status swiglu_run(lm_session *s, uint32_t layer) {
     const lm_weight *w = s->m->layers[layer].w;
-    size_t n = s->n_rows, ff = s->m->dim[DIM_FF];
+    size_t n = s->n_rows, ff = s->m->layers[layer].dim[DIM_FF];
     float *g = s->room, *up = g + n * ff;
     products(s, s->h, s->m->dim[DIM_EMBD], n, (product[]){{&w[L_GATE], g}, {&w[L_UP], up}}, 2);
     gate_values(s, g, up, n * ff);
@@ -37,7 +37,7 @@ static void gelu_piece(void *arg, size_t first, size_t n) {
 
 static pith_status gelu_run(lm_session *s, uint32_t layer) {
     const lm_weight *w = s->m->layers[layer].w;
-    size_t n = s->n_rows, ff = s->m->dim[DIM_FF];
+    size_t n = s->n_rows, ff = s->m->layers[layer].dim[DIM_FF];
     products(s, s->h, s->m->dim[DIM_EMBD], n, &(product){&w[L_UP], s->room}, 1);
     add_bias(&w[L_UP_BIAS], s->room, n, ff);
     in_pieces(s, n * ff, 4, gelu_piece, s->room);

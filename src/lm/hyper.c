@@ -1,4 +1,5 @@
-/* Hyper-parameters: read from the metadata, held against their ranges and against each other. */
+/* Hyper-parameters: read from the metadata, held against their ranges and against each other. Sizes that may be another
+ * in each layer come as one number, or as a list with one for each. */
 #include <stdio.h>
 
 #include "lm/model.h"
@@ -8,6 +9,33 @@ const char *hyper_key(const lm_model *m, const char *key, char out[96]) {
     return out;
 }
 
+/* The list with a number for each layer; NULL when the key is none or may not be one. */
+static const meta_value *list_of(const lm_model *m, const arch_key *k) {
+    char key[96];
+    const meta_value *v = arch_differs(m->arch, k->into) ? meta_find(m->file, hyper_key(m, k->key, key)) : NULL;
+    return v && v->type == META_ARRAY ? v : NULL;
+}
+
+static pith_status check_list(pith_ctx *ctx, const lm_model *m, const arch_key *k, const meta_value *list) {
+    char key[96];
+    hyper_key(m, k->key, key);
+    if (list->count != m->dim[DIM_LAYERS])
+        return pith_fail(ctx, PITH_E_FORMAT, "key %s is a list of %llu, there are %zu layers", key,
+                         (unsigned long long)list->count, m->dim[DIM_LAYERS]);
+    if (list->element == META_F32 || list->element == META_F64 || list->element == META_BOOL ||
+        meta_type_bytes(list->element) == 0)
+        return pith_fail(ctx, PITH_E_FORMAT, "key %s is not a list of whole numbers", key);
+    for (uint64_t i = 0; i < list->count; i++) {
+        double value = meta_number_at(list, i);
+        if (value < k->least || value > k->most)
+            return pith_fail(ctx, value == 0 ? PITH_E_UNSUPPORTED : PITH_E_FORMAT,
+                             "key %s is %.0f for layer %llu, which is not in %u..%u", key, value,
+                             (unsigned long long)i, k->least, k->most);
+    }
+    return PITH_OK;
+}
+
+/* Of lists the first. */
 static pith_status read_dims(pith_ctx *ctx, lm_model *m) {
     char key[96];
     unsigned mixer = 1u << m->arch->mixer;
@@ -15,6 +43,13 @@ static pith_status read_dims(pith_ctx *ctx, lm_model *m) {
         const arch_key *k = &arch_keys[i];
         if (!(k->read_by & mixer)) continue;
         hyper_key(m, k->key, key);
+        const meta_value *list = list_of(m, k);
+        if (list) {
+            pith_status status = check_list(ctx, m, k, list);
+            if (status) return status;
+            m->dim[k->into] = (size_t)meta_number_at(list, 0);
+            continue;
+        }
         uint64_t value = 0;
         if (!meta_u64(m->file, key, &value)) {
             if (meta_find(m->file, key)) return pith_fail(ctx, PITH_E_FORMAT, "key %s is not a whole number", key);
@@ -53,13 +88,21 @@ static pith_status experts(pith_ctx *ctx, lm_model *m) {
     return PITH_OK;
 }
 
-static pith_status attention_dims(pith_ctx *ctx, lm_model *m) {
-    size_t *d = m->dim;
-    const char *name = m->arch->name;
+static pith_status check_heads(pith_ctx *ctx, const lm_model *m, size_t *d) {
     if (!d[DIM_KV_HEADS]) d[DIM_KV_HEADS] = d[DIM_HEADS];
     if (d[DIM_HEADS] % d[DIM_KV_HEADS])
         return pith_fail(ctx, PITH_E_FORMAT, "key %s.attention.head_count_kv is %zu, which does not divide %zu heads",
-                         name, d[DIM_KV_HEADS], d[DIM_HEADS]);
+                         m->arch->name, d[DIM_KV_HEADS], d[DIM_HEADS]);
+    return PITH_OK;
+}
+
+/* Where layers differ, a head is as wide as those of the first layer would be, as in llama.cpp. */
+static pith_status attention_dims(pith_ctx *ctx, lm_model *m) {
+    size_t *d = m->dim, key_heads = d[DIM_KV_HEADS];
+    const char *name = m->arch->name;
+    pith_status status = check_heads(ctx, m, d);
+    if (status) return status;
+    d[DIM_KV_HEADS] = key_heads; /* 0: as many as heads, in each layer */
     if (!d[DIM_HEAD]) {
         if (d[DIM_EMBD] % d[DIM_HEADS])
             return pith_fail(ctx, PITH_E_FORMAT,
@@ -97,6 +140,52 @@ static pith_status vocabulary(pith_ctx *ctx, lm_model *m) {
     return PITH_OK;
 }
 
+static void follow(size_t *d) {
+    d[DIM_Q] = d[DIM_HEADS] * d[DIM_HEAD];
+    d[DIM_KV] = d[DIM_KV_HEADS] * d[DIM_HEAD];
+    d[DIM_Q_KV] = d[DIM_Q] + d[DIM_KV];
+    d[DIM_QKV] = d[DIM_Q_KV] + d[DIM_KV];
+    d[DIM_HALF_ROPE] = d[DIM_ROPE] / 2;
+    d[DIM_INNER_2] = 2 * d[DIM_INNER];
+    d[DIM_RANK_STATES] = d[DIM_RANK] + 2 * d[DIM_STATE];
+}
+
+/* m->layers with the sizes of each; the model's own become the most of any. */
+static pith_status make_layers(pith_ctx *ctx, lm_model *m) {
+    size_t *d = m->dim, n = d[DIM_LAYERS], most[N_DIMS] = {0};
+    /* as many layers as the file has tensors for, before there is memory for them */
+    if (n > m->file->n_tensors)
+        return pith_fail(ctx, PITH_E_FORMAT, "key %s.block_count is %zu, but the file has only %zu tensors",
+                         m->arch->name, n, m->file->n_tensors);
+    m->layers = pith_zalloc(ctx, n * sizeof *m->layers);
+    if (!m->layers) return pith_alloc_status(ctx);
+    bool differ = false;
+    for (size_t l = 0; l < n; l++) {
+        size_t *own = m->layers[l].dim;
+        memcpy(own, d, sizeof m->dim);
+        for (size_t i = 0; i < arch_n_keys; i++) {
+            const meta_value *list = list_of(m, &arch_keys[i]);
+            if (list) own[arch_keys[i].into] = (size_t)meta_number_at(list, l);
+        }
+        pith_status status = m->arch->mixer == MIX_ATTENTION ? check_heads(ctx, m, own) : PITH_OK;
+        if (status) return status;
+        follow(own);
+        differ |= memcmp(own, m->layers[0].dim, sizeof m->dim) != 0;
+        for (size_t i = 0; i < N_DIMS; i++) most[i] = PITH_MAX(most[i], own[i]);
+    }
+    memcpy(d, most, sizeof most);
+    if (!differ) return PITH_OK;
+    m->layer_sizes = pith_alloc(ctx, 3 * n * sizeof *m->layer_sizes);
+    if (!m->layer_sizes) return pith_alloc_status(ctx);
+    for (size_t l = 0; l < n; l++) {
+        const size_t *own = m->layers[l].dim;
+        m->layer_sizes[l] = (uint32_t)own[DIM_HEADS];
+        m->layer_sizes[n + l] = (uint32_t)own[DIM_KV_HEADS];
+        m->layer_sizes[2 * n + l] = (uint32_t)own[DIM_FF];
+    }
+    return PITH_OK;
+}
+
 pith_status hyper_read(pith_ctx *ctx, lm_model *m) {
     size_t *d = m->dim;
     d[DIM_ONE] = 1;
@@ -105,13 +194,8 @@ pith_status hyper_read(pith_ctx *ctx, lm_model *m) {
     if (!status) status = vocabulary(ctx, m);
     if (status) return status;
     if (!d[DIM_CTX]) d[DIM_CTX] = 1024; /* a recurrent model has no end */
-    d[DIM_Q] = d[DIM_HEADS] * d[DIM_HEAD];
-    d[DIM_KV] = d[DIM_KV_HEADS] * d[DIM_HEAD];
-    d[DIM_Q_KV] = d[DIM_Q] + d[DIM_KV];
-    d[DIM_QKV] = d[DIM_Q_KV] + d[DIM_KV];
-    d[DIM_HALF_ROPE] = d[DIM_ROPE] / 2;
-    d[DIM_INNER_2] = 2 * d[DIM_INNER];
-    d[DIM_RANK_STATES] = d[DIM_RANK] + 2 * d[DIM_STATE];
+    status = make_layers(ctx, m);
+    if (status) return status;
 
     char key[96];
     double epsilon = 0;
@@ -134,5 +218,10 @@ pith_status hyper_read(pith_ctx *ctx, lm_model *m) {
                           .n_vocab = (uint32_t)d[DIM_VOCAB],
                           .n_ctx_train = (uint32_t)d[DIM_CTX],
                           .recurrent = m->arch->mixer != MIX_ATTENTION};
+    if (m->layer_sizes) {
+        m->shape.layer_heads = m->layer_sizes;
+        m->shape.layer_kv_heads = m->layer_sizes + d[DIM_LAYERS];
+        m->shape.layer_ff = m->layer_sizes + 2 * d[DIM_LAYERS];
+    }
     return PITH_OK;
 }

@@ -12,8 +12,11 @@ typedef struct lm_model lm_model;     /* weights: immutable once open, may be sh
 typedef struct lm_session lm_session; /* sequences, caches and scratch: one thread at a time */
 
 typedef struct lm_shape {
-    const char *architecture; /* "llama", "qwen2", "gpt2", "mamba", "rwkv4" */
+    const char *architecture; /* "llama", "deci", "qwen2", "gpt2", "mamba", "rwkv4" */
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx_train;
+    /* [n_layers] each layer's own where they differ: n_heads, n_kv_heads and n_ff are the most of any layer then, and
+     * what a probe sees of a layer has that layer's heads. NULL: all layers are alike. The model's. */
+    const uint32_t *layer_heads, *layer_kv_heads, *layer_ff;
     uint32_t n_experts, n_used; /* feed-forward blocks of n_ff each, and how many a token is sent to; 0: dense */
     bool recurrent;           /* state of fixed size instead of a cache of keys and values */
     uint64_t n_parameters, weight_bytes;

@@ -10,6 +10,7 @@
 typedef struct loader {
     pith_ctx *ctx;
     lm_model *m;
+    const size_t *dim;  /* of the model, or of the layer */
     bool measuring;     /* the first pass only checks and counts */
     uint64_t f32_bytes; /* of matrices that must be decoded */
     const char *f32_type;
@@ -68,13 +69,13 @@ static pith_status take_values(loader *l, const tensor_view *t, size_t n, size_t
 
 static pith_status take_matrix(loader *l, const tensor_view *t, const tensor_row *row, size_t from, lm_weight *w) {
     uint64_t row_bytes;
-    size_t cols = l->m->dim[row->cols];
+    size_t cols = l->dim[row->cols];
     if (!tensor_type_bytes(t->type, cols, &row_bytes))
         return pith_fail(l->ctx, PITH_E_FORMAT, "tensor %s: rows of %zu are no whole blocks of type %s", w->name, cols,
                          tensor_type_of(t->type)->name);
     size_t copies = row->flags & TENSOR_STACK ? l->m->dim[DIM_EXPERTS] : 1;
     w->matrix = (lm_matrix){.type = t->type,
-                            .n_rows = l->m->dim[row->rows] * copies,
+                            .n_rows = l->dim[row->rows] * copies,
                             .n_cols = cols,
                             .row_bytes = (size_t)row_bytes,
                             .data = t->data + from * row_bytes};
@@ -82,7 +83,7 @@ static pith_status take_matrix(loader *l, const tensor_view *t, const tensor_row
 }
 
 static pith_status take_tensor(loader *l, const tensor_row *row, lm_weight *w) {
-    const size_t *dim = l->m->dim;
+    const size_t *dim = l->dim;
     const tensor_view *t = tensor_find(l->m->file, w->name);
     if (!t && (row->flags & TENSOR_OPTIONAL)) return PITH_OK;
     if (!t) return pith_fail(l->ctx, PITH_E_FORMAT, "tensor %s is missing", w->name);
@@ -116,6 +117,7 @@ static pith_status take_list(loader *l, tensor_list list, const char *prefix, lm
 
 static pith_status take_all(loader *l) {
     lm_model *m = l->m;
+    l->dim = m->dim;
     pith_status status = take_list(l, m->arch->model, "", m->w);
     if (!status && !tensor_find(m->file, m->w[W_OUTPUT].name)) { /* tied to the embeddings */
         m->w[W_OUTPUT] = m->w[W_EMBD];
@@ -124,6 +126,7 @@ static pith_status take_all(loader *l) {
     for (size_t i = 0; !status && i < m->dim[DIM_LAYERS]; i++) {
         char prefix[32];
         snprintf(prefix, sizeof prefix, "blk.%zu.", i);
+        l->dim = m->layers[i].dim;
         status = take_list(l, m->arch->mixer_tensors, prefix, m->layers[i].w);
         if (!status) status = take_list(l, m->arch->ffn_tensors, prefix, m->layers[i].w);
     }
@@ -131,12 +134,6 @@ static pith_status take_all(loader *l) {
 }
 
 static pith_status take_weights(pith_ctx *ctx, lm_model *m) {
-    /* as many layers as the file has tensors for, before there is memory for them */
-    if (m->dim[DIM_LAYERS] > m->file->n_tensors)
-        return pith_fail(ctx, PITH_E_FORMAT, "key %s.block_count is %zu, but the file has only %zu tensors",
-                         m->arch->name, m->dim[DIM_LAYERS], m->file->n_tensors);
-    m->layers = pith_zalloc(ctx, m->dim[DIM_LAYERS] * sizeof *m->layers);
-    if (!m->layers) return pith_alloc_status(ctx);
     loader l = {.ctx = ctx, .m = m, .measuring = true};
     pith_status status = take_all(&l);
     if (status) return status;
@@ -263,6 +260,7 @@ void lm_close(pith_ctx *ctx, lm_model *m) {
     for (size_t i = 0; m->layers && i < m->dim[DIM_LAYERS]; i++) free_weights(ctx, m->layers[i].w, N_LAYER_WEIGHTS);
     free_weights(ctx, m->w, N_MODEL_WEIGHTS);
     pith_free(ctx, m->layers);
+    pith_free(ctx, m->layer_sizes);
     pith_free(ctx, m->packed);
     pith_free(ctx, m->rope_turns);
     tokenizer_free(ctx, m->tokenizer);

@@ -14,6 +14,7 @@ typedef struct lm_weight {
 } lm_weight;
 
 typedef struct lm_layer {
+    size_t dim[N_DIMS]; /* its own sizes; those of the model are the most of any layer */
     lm_weight w[N_LAYER_WEIGHTS];
 } lm_layer;
 
@@ -24,6 +25,7 @@ struct lm_model {
     tokenizer *tokenizer;
     lm_shape shape;
     size_t dim[N_DIMS];
+    uint32_t *layer_sizes; /* [3][n_layers] that the shape shows; NULL: layers are alike */
     float epsilon;
     rope_kind rope;
     bool normed_ssm;    /* dt, B and C of mamba pass an RMS norm without weights */
@@ -43,7 +45,7 @@ void rope_angles(const lm_model *m, uint32_t position, float *table);
 /* Turns x[n_heads][head_dim] in place; channels past n_rope stay. */
 void rope_turn(const lm_model *m, const float *table, float *x, size_t n_heads);
 
-/* dim[] and numbers from the metadata. */
+/* dim[] and numbers from the metadata; makes the layers, without weights. */
 pith_status hyper_read(pith_ctx *ctx, lm_model *m);
 /* A key of this architecture: "llama.block_count". */
 const char *hyper_key(const lm_model *m, const char *key, char out[96]);

@@ -88,9 +88,9 @@ static void run_expert(lm_session *s, const lm_weight *w, const moe_room *r, siz
     tell(s, &gate, expert, n, r->x);
     tell(s, &up, expert, n, r->x);
     products_unseen(s, r->x, d[DIM_EMBD], n, (product[]){{&gate, r->gate}, {&up, r->up}}, 2);
-    gate_values(s, r->gate, r->up, n * d[DIM_FF]);
+    gate_values(s, r->gate, r->up, n * down.matrix.n_cols);
     tell(s, &down, expert, n, r->gate);
-    products_unseen(s, r->gate, d[DIM_FF], n, &(product){&down, r->x}, 1);
+    products_unseen(s, r->gate, down.matrix.n_cols, n, &(product){&down, r->x}, 1);
 }
 
 static pith_status experts_run(lm_session *s, uint32_t layer) {

@@ -69,7 +69,9 @@ static pith_status fill(lm_session *s, lm_cache_type cache, const struct lm_cach
                          .n_heads = (uint32_t)d[DIM_HEADS],
                          .n_kv_heads = (uint32_t)d[DIM_KV_HEADS],
                          .head_dim = (uint32_t)d[DIM_HEAD],
-                         .n_members = pith_team_size(s->team)};
+                         .n_members = pith_team_size(s->team),
+                         .layer_heads = m->shape.layer_heads,
+                         .layer_kv_heads = m->shape.layer_kv_heads};
     bool attends = m->arch->mixer == MIX_ATTENTION;
     uint64_t cache_bytes = 0, rows = s->max_batch;
     if (attends && !maker && !plain_cache_bytes(&shape, cache, &cache_bytes)) cache_bytes = UINT64_MAX;

@@ -13,6 +13,7 @@ typedef struct ref_model {
     const tensor_file *f;
     const char *architecture;
     size_t n_embd, n_layers, n_vocab, n_heads, n_kv, head, n_rope, n_ff;
+    size_t layer; /* whose number counts where a key is a list */
     double epsilon, rope_base, rope_scale;
     bool layer_norm, halves;
 } ref_model;
@@ -31,6 +32,8 @@ static size_t ref_key(const ref_model *m, const char *key, size_t otherwise) {
     char full[96];
     uint64_t value = otherwise;
     snprintf(full, sizeof full, "%s.%s", m->architecture, key);
+    const meta_value *v = meta_find(m->f, full);
+    if (v && v->type == META_ARRAY) return (size_t)meta_number_at(v, m->layer);
     meta_u64(m->f, full, &value);
     return (size_t)value;
 }
@@ -294,6 +297,10 @@ static void reference_logits(const tensor_file *f, const char *architecture, con
         } else if (!strcmp(architecture, "rwkv4")) {
             ref_rwkv4(&m, l, x, n);
         } else {
+            m.layer = (size_t)l;
+            m.n_heads = ref_key(&m, "attention.head_count", 0);
+            m.n_kv = ref_key(&m, "attention.head_count_kv", m.n_heads);
+            m.n_ff = ref_key(&m, "feed_forward_length", 0);
             ref_attention(&m, l, x, n);
             (ref_data(&m, l, "ffn_gate_inp.weight") ? ref_experts : ref_ffn)(&m, l, x, n);
         }

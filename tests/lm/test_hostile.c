@@ -9,15 +9,15 @@
 #include "lm/lm.h"
 #include "lm/tiny_model.h"
 
-enum { LLAMA = 0, FACTORS = 1, GPT2 = 4, MAMBA = 6, RWKV4 = 8, EXPERTS = 9 };
+enum { LLAMA = 0, FACTORS = 1, GPT2 = 4, MAMBA = 6, RWKV4 = 8, EXPERTS = 9, DECI = 11 };
 
-typedef enum lie { LIE_NONE, LIE_U32, LIE_F32, LIE_TEXT } lie;
+typedef enum lie { LIE_NONE, LIE_U32, LIE_F32, LIE_TEXT, LIE_LIST, LIE_FLOATS } lie;
 typedef struct hostile {
     int variant;
     const char *without, *reshaped, *poisoned;
     lie kind;
     const char *key;
-    uint32_t u32;
+    uint32_t u32; /* of a list the second of two */
     float f32;
     const char *text;
     pith_status status;
@@ -126,6 +126,26 @@ static const hostile cases[] = {
      .says = "mamba.ssm.state_size is 1048576"},
     {MAMBA, .kind = LIE_U32, .key = "ssm.time_step_rank", .u32 = 4, .status = PITH_E_FORMAT,
      .says = "the hyper-parameters say"},
+    {DECI, .kind = LIE_LIST, .key = "feed_forward_length", .u32 = 47, .status = PITH_E_FORMAT,
+     .says = "blk.1.ffn_gate.weight has shape [32, 48], the hyper-parameters say [32, 47]"},
+    {DECI, .kind = LIE_LIST, .key = "feed_forward_length", .u32 = 0, .status = PITH_E_UNSUPPORTED,
+     .says = "deci.feed_forward_length is 0 for layer 1, which is not in 1..1048576"},
+    {DECI, .kind = LIE_LIST, .key = "attention.head_count", .u32 = 0, .status = PITH_E_UNSUPPORTED,
+     .says = "deci.attention.head_count is 0 for layer 1"},
+    {DECI, .kind = LIE_LIST, .key = "attention.head_count", .u32 = UINT32_MAX, .status = PITH_E_FORMAT,
+     .says = "deci.attention.head_count is 4294967295 for layer 1, which is not in 1..1024"},
+    {DECI, .kind = LIE_LIST, .key = "attention.head_count_kv", .u32 = 3, .status = PITH_E_FORMAT,
+     .says = "deci.attention.head_count_kv is 3, which does not divide 4 heads"},
+    {DECI, .kind = LIE_LIST, .key = "embedding_length", .u32 = 32, .status = PITH_E_FORMAT,
+     .says = "deci.embedding_length is not a whole number"},
+    {RWKV4, .kind = LIE_LIST, .key = "feed_forward_length", .u32 = 48, .status = PITH_E_FORMAT,
+     .says = "rwkv4.feed_forward_length is not a whole number"},
+    {DECI, .kind = LIE_FLOATS, .key = "attention.head_count", .status = PITH_E_FORMAT,
+     .says = "deci.attention.head_count is not a list of whole numbers"},
+    {DECI, .kind = LIE_U32, .key = "block_count", .u32 = 3, .status = PITH_E_FORMAT,
+     .says = "deci.feed_forward_length is a list of 2, there are 3 layers"},
+    {DECI, .kind = LIE_U32, .key = "attention.head_count", .u32 = 4, .status = PITH_E_FORMAT,
+     .says = "blk.0.attn_q.weight has shape [32, 24], the hyper-parameters say [32, 32]"},
 };
 
 static const hostile *telling;
@@ -140,6 +160,11 @@ static pith_status tell(tiny_file *t, const tiny_variant *v) {
     case LIE_U32: return gguf_put_u32(t->ctx, t->writer, key, telling->u32);
     case LIE_F32: return gguf_put_f32(t->ctx, t->writer, key, telling->f32);
     case LIE_TEXT: return gguf_put_text(t->ctx, t->writer, key, telling->text, strlen(telling->text));
+    case LIE_LIST: {
+        const uint32_t list[] = {!strcmp(telling->key, "feed_forward_length") ? 20 : 3, telling->u32};
+        return gguf_put_array(t->ctx, t->writer, key, META_U32, list, 2);
+    }
+    case LIE_FLOATS: return gguf_put_array(t->ctx, t->writer, key, META_F32, (const float[]){3, 4}, 2);
     case LIE_NONE: break;
     }
     return PITH_OK;
@@ -219,7 +244,7 @@ static void meagre_free(void *opaque, void *ptr) {
 
 static void test_no_memory(void **state) {
     (void)state;
-    static const int variants[] = {LLAMA, GPT2, MAMBA, RWKV4, EXPERTS};
+    static const int variants[] = {LLAMA, GPT2, MAMBA, RWKV4, EXPERTS, DECI};
     pith_ctx *builder = pith_ctx_new(NULL);
     for (size_t v = 0; v < PITH_COUNT(variants); v++) {
         tiny_file bytes = {0};

@@ -14,24 +14,28 @@ typedef struct tiny_variant {
     bool tied, biases, rope_factors, normed_ssm;
     float rope_base, rope_scale; /* 0: not written */
     uint32_t n_experts, n_used;
+    uint32_t first_heads, first_kv_heads, first_ff; /* of layer 0 where layers differ; 0: they are alike */
 } tiny_variant;
 
 enum { TINY_EMBD = 32, TINY_FF = 48, TINY_VOCAB = 40, TINY_LAYERS = 2, TINY_CTX = 80 };
 enum { TINY_INNER = 64, TINY_STATE = 5, TINY_CONV = 4, TINY_RANK = 3 };
 
 static const tiny_variant tiny_variants[] = {
-    {"llama", "llama", 4, 2, 0, 8, false, false, false, false, 10000.0f, 0, 0, 0},
+    {"llama", "llama", 4, 2, 0, 8, false, false, false, false, 10000.0f, 0, 0, 0, 0, 0, 0},
     {"llama, tied, one key head, base 500000, factors", "llama", 4, 1, 0, 0, true, false, true, false, 500000.0f, 0, 0,
-     0},
-    {"llama, wide heads, part turned, scaled", "llama", 3, 3, 12, 6, false, true, false, false, 0, 4.0f, 0, 0},
-    {"qwen2", "qwen2", 4, 2, 0, 0, true, true, false, false, 1000000.0f, 0, 0, 0},
-    {"gpt2", "gpt2", 4, 4, 0, 0, true, true, false, false, 0, 0, 0, 0},
-    {"gpt2, own output", "gpt2", 2, 2, 0, 0, false, true, false, false, 0, 0, 0, 0},
-    {"mamba", "mamba", 0, 0, 0, 0, true, true, false, false, 0, 0, 0, 0},
-    {"mamba, normed steps", "mamba", 0, 0, 0, 0, false, true, false, true, 0, 0, 0, 0},
-    {"rwkv4", "rwkv4", 0, 0, 0, 0, false, true, false, false, 0, 0, 0, 0},
-    {"llama, experts", "llama", 4, 2, 0, 0, true, false, false, false, 10000.0f, 0, 4, 2},
-    {"llama, all experts used", "llama", 4, 4, 0, 0, false, false, false, false, 0, 0, 3, 3},
+     0, 0, 0, 0},
+    {"llama, wide heads, part turned, scaled", "llama", 3, 3, 12, 6, false, true, false, false, 0, 4.0f, 0, 0, 0, 0, 0},
+    {"qwen2", "qwen2", 4, 2, 0, 0, true, true, false, false, 1000000.0f, 0, 0, 0, 0, 0, 0},
+    {"gpt2", "gpt2", 4, 4, 0, 0, true, true, false, false, 0, 0, 0, 0, 0, 0, 0},
+    {"gpt2, own output", "gpt2", 2, 2, 0, 0, false, true, false, false, 0, 0, 0, 0, 0, 0, 0},
+    {"mamba", "mamba", 0, 0, 0, 0, true, true, false, false, 0, 0, 0, 0, 0, 0, 0},
+    {"mamba, normed steps", "mamba", 0, 0, 0, 0, false, true, false, true, 0, 0, 0, 0, 0, 0, 0},
+    {"rwkv4", "rwkv4", 0, 0, 0, 0, false, true, false, false, 0, 0, 0, 0, 0, 0, 0},
+    {"llama, experts", "llama", 4, 2, 0, 0, true, false, false, false, 10000.0f, 0, 4, 2, 0, 0, 0},
+    {"llama, all experts used", "llama", 4, 4, 0, 0, false, false, false, false, 0, 0, 3, 3, 0, 0, 0},
+    {"deci, the first layer smaller", "deci", 4, 4, 8, 0, false, false, false, false, 0, 0, 0, 0, 3, 1, 20},
+    {"gpt2, the first layer larger", "gpt2", 2, 2, 0, 0, true, true, false, false, 0, 0, 0, 0, 4, 4, 70},
+    {"llama, experts, layers of two widths", "llama", 4, 2, 0, 0, true, false, false, false, 0, 0, 4, 2, 4, 4, 20},
 };
 
 typedef struct tiny_file {
@@ -97,23 +101,30 @@ static const char *tiny_name(char out[64], unsigned layer, const char *name) {
     return out;
 }
 
+static bool tiny_first(const tiny_variant *v, unsigned l) { return l == 0 && v->first_heads; }
+static uint32_t tiny_heads(const tiny_variant *v, unsigned l) { return tiny_first(v, l) ? v->first_heads : v->n_heads; }
+static uint32_t tiny_kv_heads(const tiny_variant *v, unsigned l) {
+    return tiny_first(v, l) ? v->first_kv_heads : v->n_kv_heads;
+}
+static uint32_t tiny_ff(const tiny_variant *v, unsigned l) { return tiny_first(v, l) ? v->first_ff : TINY_FF; }
+
 static void tiny_attention_layer(tiny_file *t, const tiny_variant *v, unsigned l, bool joint) {
     char n[64];
-    uint64_t head = v->head_dim ? v->head_dim : TINY_EMBD / v->n_heads, q = head * v->n_heads,
-             kv = head * v->n_kv_heads;
+    uint64_t head = v->head_dim ? v->head_dim : TINY_EMBD / tiny_heads(v, 0), q = head * tiny_heads(v, l),
+             kv = head * tiny_kv_heads(v, l), ff = tiny_ff(v, l);
     tiny_norm(t, tiny_name(n, l, "attn_norm"), joint);
     tiny_norm(t, tiny_name(n, l, "ffn_norm"), joint);
     if (joint) {
         tiny_matrix(t, tiny_name(n, l, "attn_qkv.weight"), TINY_EMBD, q + 2 * kv);
         tiny_add(t, tiny_name(n, l, "attn_qkv.bias"), q + 2 * kv, 1, 0, 0.3f);
         tiny_add(t, tiny_name(n, l, "attn_output.bias"), TINY_EMBD, 1, 0, 0.3f);
-        tiny_add(t, tiny_name(n, l, "ffn_up.bias"), TINY_FF, 1, 0, 0.3f);
+        tiny_add(t, tiny_name(n, l, "ffn_up.bias"), ff, 1, 0, 0.3f);
         tiny_add(t, tiny_name(n, l, "ffn_down.bias"), TINY_EMBD, 1, 0, 0.3f);
     } else {
         tiny_matrix(t, tiny_name(n, l, "attn_q.weight"), TINY_EMBD, q);
         tiny_matrix(t, tiny_name(n, l, "attn_k.weight"), TINY_EMBD, kv);
         tiny_matrix(t, tiny_name(n, l, "attn_v.weight"), TINY_EMBD, kv);
-        if (!v->n_experts) tiny_matrix(t, tiny_name(n, l, "ffn_gate.weight"), TINY_EMBD, TINY_FF);
+        if (!v->n_experts) tiny_matrix(t, tiny_name(n, l, "ffn_gate.weight"), TINY_EMBD, ff);
         if (v->biases) {
             tiny_add(t, tiny_name(n, l, "attn_q.bias"), q, 1, 0, 0.3f);
             tiny_add(t, tiny_name(n, l, "attn_k.bias"), kv, 1, 0, 0.3f);
@@ -123,13 +134,13 @@ static void tiny_attention_layer(tiny_file *t, const tiny_variant *v, unsigned l
     tiny_matrix(t, tiny_name(n, l, "attn_output.weight"), q, TINY_EMBD);
     if (v->n_experts) {
         tiny_matrix(t, tiny_name(n, l, "ffn_gate_inp.weight"), TINY_EMBD, v->n_experts);
-        tiny_stack(t, tiny_name(n, l, "ffn_gate_exps.weight"), TINY_EMBD, TINY_FF, v->n_experts);
-        tiny_stack(t, tiny_name(n, l, "ffn_up_exps.weight"), TINY_EMBD, TINY_FF, v->n_experts);
-        tiny_stack(t, tiny_name(n, l, "ffn_down_exps.weight"), TINY_FF, TINY_EMBD, v->n_experts);
+        tiny_stack(t, tiny_name(n, l, "ffn_gate_exps.weight"), TINY_EMBD, ff, v->n_experts);
+        tiny_stack(t, tiny_name(n, l, "ffn_up_exps.weight"), TINY_EMBD, ff, v->n_experts);
+        tiny_stack(t, tiny_name(n, l, "ffn_down_exps.weight"), ff, TINY_EMBD, v->n_experts);
         return;
     }
-    tiny_matrix(t, tiny_name(n, l, "ffn_up.weight"), TINY_EMBD, TINY_FF);
-    tiny_matrix(t, tiny_name(n, l, "ffn_down.weight"), TINY_FF, TINY_EMBD);
+    tiny_matrix(t, tiny_name(n, l, "ffn_up.weight"), TINY_EMBD, ff);
+    tiny_matrix(t, tiny_name(n, l, "ffn_down.weight"), ff, TINY_EMBD);
 }
 
 static void tiny_mamba_layer(tiny_file *t, unsigned l) {
@@ -168,6 +179,17 @@ static pith_status tiny_key(tiny_file *t, const char *architecture, const char *
     return gguf_put_u32(t->ctx, t->writer, full, value);
 }
 
+/* One number, or a list where layers differ. */
+static pith_status tiny_layer_key(tiny_file *t, const tiny_variant *v, const char *key,
+                                  uint32_t (*of)(const tiny_variant *v, unsigned l)) {
+    char full[96];
+    uint32_t list[TINY_LAYERS];
+    if (!v->first_heads) return tiny_key(t, v->architecture, key, of(v, 0));
+    for (unsigned l = 0; l < TINY_LAYERS; l++) list[l] = of(v, l);
+    snprintf(full, sizeof full, "%s.%s", v->architecture, key);
+    return gguf_put_array(t->ctx, t->writer, full, META_U32, list, TINY_LAYERS);
+}
+
 static pith_status tiny_number(tiny_file *t, const char *architecture, const char *key, float value) {
     char full[96];
     snprintf(full, sizeof full, "%s.%s", architecture, key);
@@ -181,11 +203,11 @@ static pith_status tiny_keys(tiny_file *t, const tiny_variant *v) {
     if (!s) s = tiny_key(t, a, "block_count", TINY_LAYERS);
     if (!s) s = tiny_key(t, a, "embedding_length", TINY_EMBD);
     if (!s) s = tiny_key(t, a, "context_length", TINY_CTX);
-    if (!s && !mamba) s = tiny_key(t, a, "feed_forward_length", TINY_FF);
+    if (!s && !mamba) s = tiny_layer_key(t, v, "feed_forward_length", tiny_ff);
     if (!s)
         s = tiny_number(t, a, layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", 1e-5f);
-    if (!s && v->n_heads) s = tiny_key(t, a, "attention.head_count", v->n_heads);
-    if (!s && v->n_heads) s = tiny_key(t, a, "attention.head_count_kv", v->n_kv_heads);
+    if (!s && v->n_heads) s = tiny_layer_key(t, v, "attention.head_count", tiny_heads);
+    if (!s && v->n_heads) s = tiny_layer_key(t, v, "attention.head_count_kv", tiny_kv_heads);
     if (!s && v->head_dim) s = tiny_key(t, a, "attention.key_length", v->head_dim);
     if (!s && v->rope_dims) s = tiny_key(t, a, "rope.dimension_count", v->rope_dims);
     if (!s && v->rope_base > 0) s = tiny_number(t, a, "rope.freq_base", v->rope_base);

@@ -14,6 +14,7 @@ static const file_front *const fronts[] = {
     &file_front_x86,
     &file_front_record,
     &file_front_array,
+    &file_front_columns,
 };
 
 const file_codec *block_codec(unsigned id) {

@@ -62,6 +62,7 @@ pith_status file_cancelled(pith_ctx *); /* says so; gives PITH_E_CANCELLED */
 
 extern const file_codec file_codec_stored, file_codec_run, file_codec_zstd, file_codec_lzma, file_codec_bwt, file_codec_cm,
     file_codec_lm;
-extern const file_front file_front_text, file_front_x86, file_front_record, file_front_array;
+extern const file_front file_front_text, file_front_x86, file_front_record, file_front_array,
+    file_front_columns;
 
 #endif

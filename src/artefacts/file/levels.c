@@ -13,6 +13,7 @@
 /* index of inputs 12|40, of prime none|short|full, ssm width */
 #define CM(inputs, prime, ssm) {&file_codec_cm, {3, {inputs, prime, ssm}}}
 #define CM_12 CM(0, 0, 0)
+#define LINES (FRONT_TEXT | FRONT_COLUMNS)
 #define BINARY (FRONT_X86 | FRONT_RECORD | FRONT_ARRAY)
 
 /* level, codec, front ends, codec of the trials on a sample, when */
@@ -20,24 +21,24 @@ static const select_candidate rows[] = {
     {1, ZSTD(3), BINARY, ZSTD(3), WHEN_ALWAYS},
     {2, ZSTD(9), BINARY, ZSTD(9), WHEN_ALWAYS},
     {2, ZSTD(3), BINARY, ZSTD(3), WHEN_POOR}, /* sometimes luckier with numbers */
-    {3, ZSTD(19), BINARY | FRONT_TEXT, ZSTD(9), WHEN_ALWAYS},
-    {4, LZMA, BINARY | FRONT_TEXT, LZMA, WHEN_ALWAYS},
+    {3, ZSTD(19), BINARY | LINES, ZSTD(9), WHEN_ALWAYS},
+    {4, LZMA, BINARY | LINES, LZMA, WHEN_ALWAYS},
     {4, ZSTD(19), FRONT_RECORD | FRONT_ARRAY, ZSTD(9), WHEN_POOR},
-    {5, BWT, BINARY | FRONT_TEXT, BWT, WHEN_ALWAYS},
-    {5, LZMA, BINARY | FRONT_TEXT, LZMA, WHEN_REPEATS_WIN},
-    {6, CM(0, 1, 0), BINARY, CM_12, WHEN_ALWAYS},
+    {5, BWT, BINARY | LINES, BWT, WHEN_ALWAYS},
+    {5, LZMA, BINARY | LINES, LZMA, WHEN_REPEATS_WIN},
+    {6, CM(0, 1, 0), BINARY | FRONT_COLUMNS, CM_12, WHEN_ALWAYS},
     {6, BWT, 0, BWT, WHEN_DENSE},
-    {6, LZMA, BINARY | FRONT_TEXT, LZMA, WHEN_REPEATS_WIN},
-    {7, CM(1, 1, 0), BINARY, CM_12, WHEN_ALWAYS},
+    {6, LZMA, BINARY | LINES, LZMA, WHEN_REPEATS_WIN},
+    {7, CM(1, 1, 0), BINARY | FRONT_COLUMNS, CM_12, WHEN_ALWAYS},
     {7, BWT, 0, BWT, WHEN_DENSE},
-    {7, LZMA, BINARY | FRONT_TEXT, LZMA, WHEN_REPEATS_WIN},
-    {8, CM(1, 2, 0), BINARY, CM_12, WHEN_ALWAYS},
+    {7, LZMA, BINARY | LINES, LZMA, WHEN_REPEATS_WIN},
+    {8, CM(1, 2, 0), BINARY | FRONT_COLUMNS, CM_12, WHEN_ALWAYS},
     {8, BWT, 0, BWT, WHEN_DENSE},
-    {8, LZMA, BINARY | FRONT_TEXT, LZMA, WHEN_REPEATS_WIN},
-    {9, CM(1, 2, 0), BINARY, CM_12, WHEN_ALWAYS},
-    {9, CM(1, 2, 48), BINARY, CM_12, WHEN_ALWAYS},
+    {8, LZMA, BINARY | LINES, LZMA, WHEN_REPEATS_WIN},
+    {9, CM(1, 2, 0), BINARY | FRONT_COLUMNS, CM_12, WHEN_ALWAYS},
+    {9, CM(1, 2, 48), BINARY | FRONT_COLUMNS, CM_12, WHEN_ALWAYS},
     {9, BWT, 0, BWT, WHEN_DENSE},
-    {9, LZMA, BINARY | FRONT_TEXT, LZMA, WHEN_REPEATS_WIN},
+    {9, LZMA, BINARY | LINES, LZMA, WHEN_REPEATS_WIN},
 };
 /* clang-format on */
 

@@ -89,7 +89,8 @@ static pith_status repeats_may_win(choice *c, const select_codec *lzma, bool *ma
     *may = false;
     if ((double)c->best_n > NOTHING_GAINED * (double)c->n) return PITH_OK; /* LZMA would find nothing either */
     *may = true;
-    if (!select_is_text(c->raw, c->n)) return PITH_OK;
+    /* columns are numbers, too, and few bytes */
+    if (!select_is_text(c->raw, c->n) || c->best->front == &file_front_columns) return PITH_OK;
     detect_sample sample;
     fronted f = {0};
     bool pays;
@@ -181,13 +182,25 @@ static size_t longest(const select_plan *plan, const select_candidate *c, size_t
     return c->fronts || plan->front ? raw_n + (text ? raw_n / 8 : 0) + 4096 : raw_n;
 }
 
+/* What a front end of its own needs to be undone. */
+static uint64_t front_memory(const select_plan *plan, const select_candidate *c, size_t raw_n) {
+    if (!plan->level) return plan->front ? plan->front->memory(&plan->front_args, raw_n) : 0;
+    return c->fronts & FRONT_COLUMNS ? file_front_columns.memory(NULL, raw_n) : 0;
+}
+
+/* What taking lines apart needs, at most; it is given back before the codec begins. */
+static uint64_t front_work(const select_plan *plan, const select_candidate *c, size_t raw_n) {
+    bool columns = c->fronts & FRONT_COLUMNS || (!plan->level && plan->front == &file_front_columns);
+    return columns ? 14 * (uint64_t)raw_n + (4u << 20) : 0;
+}
+
 uint64_t select_encode_memory(const select_plan *plan, size_t raw_n) {
     uint64_t most = 0;
     for (unsigned i = 0; i < plan->n_candidates; i++) {
         const select_candidate *c = &plan->candidates[i];
         size_t n = longest(plan, c, raw_n);
         uint64_t bytes = c->codec.codec->memory(&c->codec.args, n, false) + (n > raw_n ? 2 * (uint64_t)n : 0);
-        most = PITH_MAX(most, bytes);
+        most = PITH_MAX(most, PITH_MAX(bytes, front_work(plan, c, raw_n)));
     }
     return most + raw_n;
 }
@@ -197,7 +210,8 @@ uint64_t select_decode_memory(const select_plan *plan, size_t raw_n) {
     for (unsigned i = 0; i < plan->n_candidates; i++) {
         const select_candidate *c = &plan->candidates[i];
         size_t n = longest(plan, c, raw_n);
-        most = PITH_MAX(most, c->codec.codec->memory(&c->codec.args, n, true) + (n > raw_n ? n : 0));
+        most = PITH_MAX(most, c->codec.codec->memory(&c->codec.args, n, true) + (n > raw_n ? n : 0) +
+                                   front_memory(plan, c, raw_n));
     }
     return most + 2 * (uint64_t)raw_n;
 }

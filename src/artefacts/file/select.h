@@ -4,7 +4,7 @@
 
 #include "artefacts/file/block.h"
 
-enum { FRONT_TEXT = 1, FRONT_X86 = 2, FRONT_RECORD = 4, FRONT_ARRAY = 8 }; /* sets of front ends */
+enum { FRONT_TEXT = 1, FRONT_X86 = 2, FRONT_RECORD = 4, FRONT_ARRAY = 8, FRONT_COLUMNS = 16 }; /* sets of front ends */
 
 typedef struct select_codec {
     const file_codec *codec;

@@ -16,6 +16,12 @@
 #define QUICK_NS 40
 #define HOPELESS 1.08 /* times the size without, under zstd */
 #define MARGIN 0.998  /* a smaller gain on a sample is noise, and costs time */
+/* Columns (front_columns.c) under context mixing, which sees lines and fields by itself: measured on 16 logs and 3
+ * tables, none gained that zstd did not see become a quarter smaller, and of those 7 that gained under 12 inputs
+ * only the 2 that gained a tenth gained under 40. */
+#define COLUMNS_FAST_CM 0.75
+#define COLUMNS_FAST 0.99 /* under the others: none that zstd saw gain nothing gained */
+#define COLUMNS_SMALL_CM 0.9
 
 static const struct {
     unsigned bit;
@@ -26,6 +32,7 @@ static const struct {
     {FRONT_X86, false, &file_front_x86},
     {FRONT_RECORD, false, &file_front_record},
     {FRONT_ARRAY, false, &file_front_array},
+    {FRONT_COLUMNS, true, &file_front_columns},
 };
 
 static const select_codec fast = {&file_codec_zstd, {1, {3}}};
@@ -103,11 +110,17 @@ static pith_status judge(judgement *j, const fronted *f, double *ratio) {
     if (!status) status = select_trial(j->ctx, &fast, f->data, f->n, &size);
     if (status) return status;
     *ratio = (double)size / (double)j->without_fast;
-    if (j->text || *ratio > HOPELESS) return PITH_OK;
+    bool columns = f->front == &file_front_columns, columns_cm = columns && j->candidate->codec.codec == &file_codec_cm;
+    if (f->front == &file_front_text || *ratio > HOPELESS) return PITH_OK;
+    if (columns && *ratio > (columns_cm ? COLUMNS_FAST_CM : COLUMNS_FAST)) {
+        *ratio = 2;
+        return PITH_OK;
+    }
     const select_codec *trial = &j->candidate->trial;
     if (!j->without) status = select_trial(j->ctx, trial, j->sample.data, j->sample.n, &j->without);
     if (!status) status = select_trial(j->ctx, trial, f->data, f->n, &size);
     *ratio = (double)size / (double)j->without;
+    if (columns_cm && trial->args.v[0] != j->candidate->codec.args.v[0]) *ratio /= COLUMNS_SMALL_CM;
     return status;
 }
 

@@ -42,6 +42,15 @@ static const pith_param array_params[] = {
      .doc = "distance to the number compared with; 0: detect"},
 };
 
+static const pith_param columns_params[] = {
+    {.name = "separator",
+     .type = PITH_P_INT,
+     .min = 0,
+     .max = 255,
+     .def = 0,
+     .doc = "byte between the values of a table's lines, 44 for a comma; 0: detect, or find the templates of a log"},
+};
+
 static const pith_param zstd_params[] = {
     {.name = "level",
      .type = PITH_P_INT,
@@ -135,6 +144,14 @@ const pith_stage file_stages[] = {
      .summary = "integers and floats of 16, 32 or 64 bits: differences, then byte planes",
      .params = array_params,
      .n_params = PITH_COUNT(array_params)},
+    {.name = "columns",
+     .artefact = "file",
+     .role = "front end",
+     .impl = &file_front_columns,
+     .summary = "logs and tables: lines as templates with slots, each slot's values together",
+     .source = "J. Liu et al., Logzip: extracting hidden structures via iterative clustering for log compression, 2019",
+     .params = columns_params,
+     .n_params = PITH_COUNT(columns_params)},
     {.name = "stored",
      .artefact = "file",
      .role = "codec",

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-const char *const model_budget_names[MODEL_BUDGET_METHODS] = {"lagrange", "mckp", "evo", "lograte", "uniform"};
+const char *const model_budget_names[MODEL_BUDGET_METHODS] = {"greedy", "knapsack", "evolve", "rate", "uniform"};
 
 /* ---- a model with a choice in it, measured ---- */
 
@@ -180,10 +180,10 @@ pith_status model_budget_choose(pith_ctx *ctx, const model_variants *v, const al
     pith_status status = alloc_check(ctx, &table);
     if (status) return status;
     switch (b->method) {
-    case MODEL_BUDGET_LAGRANGE: return alloc_lagrange(ctx, &table, &bytes, out);
-    case MODEL_BUDGET_MCKP: return alloc_mckp(ctx, &table, &bytes, 0, out);
-    case MODEL_BUDGET_EVO: return evolve(ctx, &table, &bytes, b, fitness, out);
-    case MODEL_BUDGET_LOGRATE: status = lograte(ctx, v, rows, b->bytes, out); break;
+    case MODEL_BUDGET_GREEDY: return alloc_lagrange(ctx, &table, &bytes, out);
+    case MODEL_BUDGET_KNAPSACK: return alloc_mckp(ctx, &table, &bytes, 0, out);
+    case MODEL_BUDGET_EVOLVE: return evolve(ctx, &table, &bytes, b, fitness, out);
+    case MODEL_BUDGET_RATE: status = lograte(ctx, v, rows, b->bytes, out); break;
     default: status = uniform(ctx, v, rows, b->bytes, out); break;
     }
     if (!status) alloc_total(&table, out);
@@ -227,7 +227,7 @@ pith_status model_budget_for_kl(pith_ctx *ctx, const model_variants *v, const al
     alloc_choice now = {.rows = pith_alloc(ctx, units * sizeof *now.rows)};
     kl_search s = {.v = v, .rows = rows, .b = *b, .f = fitness, .now = &now};
     pith_status status = now.rows ? PITH_OK : pith_alloc_status(ctx);
-    if (!status && b->method == MODEL_BUDGET_EVO)
+    if (!status && b->method == MODEL_BUDGET_EVOLVE)
         status = pith_fail(ctx, PITH_E_ARGUMENT, "a divergence to keep to is searched by sums of losses, not by evolution");
     if (!status) status = try_bytes(ctx, &s, high);
     if (!status && !(s.kl <= max_kl))

@@ -63,6 +63,10 @@ pith_status model_variants_put_all(pith_ctx *ctx, const model_variants *v, const
  * n_chunks chunks of the ruler (0: all). o is an overlay of base, and base again afterwards. Ticks by units. */
 pith_status model_variants_slopes(pith_ctx *ctx, model_variants *v, model_overlay *o, const model_ruler *r,
                                   size_t n_chunks);
+/* The same in about so many trials (0: any number) where there are more units: those of neighbouring layers that differ
+ * in the layer alone are tried together, and their slopes are one. */
+pith_status model_variants_slopes_in(pith_ctx *ctx, model_variants *v, model_overlay *o, const model_ruler *r,
+                                     size_t n_chunks, uint32_t trials);
 
 /* What the error of a unit counts as. */
 typedef enum model_loss {
@@ -82,15 +86,18 @@ void model_variants_rows(const model_variants *v, model_loss loss, alloc_row *ro
 /* Appends the recipe of a choice: for each level that is used a rule whose patterns name its tensors, layers together
  * where they can be. It is checked to give every tensor what was chosen, and no rule to any other matrix. */
 pith_status model_variants_recipe(pith_ctx *ctx, const model_variants *v, const uint32_t *rows, pith_buffer *out);
+/* The same for tensors[n] of base, in their order there, which get levels[level[n]], at most MODEL_MAX_LEVELS. */
+pith_status model_rules_print(pith_ctx *ctx, const tensor_file *base, const size_t *tensors, const uint32_t *level,
+                              uint32_t n, const char *const *levels, uint32_t n_levels, pith_buffer *out);
 
 /* ---- choosing (budget.c) -------------------------------------------------------------------------------------- */
 
 typedef enum model_budget_method {
-    MODEL_BUDGET_LAGRANGE,
-    MODEL_BUDGET_MCKP,
-    MODEL_BUDGET_EVO,     /* from the Lagrangian choice on, by measured KL */
-    MODEL_BUDGET_LOGRATE, /* bits by half the logarithm of the loss at the lowest level */
-    MODEL_BUDGET_UNIFORM, /* the best level that fits for all */
+    MODEL_BUDGET_GREEDY,   /* one exchange rate of bytes for loss, steepest steps first */
+    MODEL_BUDGET_KNAPSACK, /* the exact optimum of the sum of losses */
+    MODEL_BUDGET_EVOLVE,   /* from the greedy choice on, by measured KL */
+    MODEL_BUDGET_RATE,     /* bits by half the logarithm of the loss at the lowest level */
+    MODEL_BUDGET_UNIFORM,  /* the best level that fits for all */
     MODEL_BUDGET_METHODS
 } model_budget_method;
 extern const char *const model_budget_names[MODEL_BUDGET_METHODS];

@@ -14,11 +14,15 @@ typedef struct unit_name {
 
 typedef struct recipe_text {
     pith_ctx *ctx;
-    const model_variants *v;
-    unit_name *names; /* [n] */
-    uint32_t n;
+    const tensor_file *base;
+    const char *const *levels; /* [n_levels] */
+    uint32_t n_levels;
+    unit_name *names; /* [n] of all matrices, those that take no part with the level NONE */
+    size_t n;
     pith_buffer *out;
 } recipe_text;
+
+#define NONE MODEL_MAX_LEVELS
 
 static pith_status add(recipe_text *t, const char *text, size_t n) { return pith_buffer_append(t->ctx, t->out, text, n); }
 
@@ -68,11 +72,11 @@ static pith_status put_pattern(recipe_text *t, const unit_name *u, const char *n
 }
 
 /* All that are like names[i] and have its level. */
-static pith_status put_group(recipe_text *t, uint32_t i, bool *first) {
+static pith_status put_group(recipe_text *t, size_t i, bool *first) {
     unit_name *u = &t->names[i];
     bool all = true;
     uint32_t members = 0;
-    for (uint32_t k = 0; k < t->n && u->number_n; k++) {
+    for (size_t k = 0; k < t->n && u->number_n; k++) {
         if (!alike(u, &t->names[k])) continue;
         all = all && t->names[k].level == u->level;
         members++;
@@ -80,11 +84,11 @@ static pith_status put_group(recipe_text *t, uint32_t i, bool *first) {
     u->done = true;
     if (members < 2) return put_pattern(t, u, u->name + u->number_at, u->number_n, first);
     if (all) {
-        for (uint32_t k = 0; k < t->n; k++) t->names[k].done = t->names[k].done || alike(u, &t->names[k]);
+        for (size_t k = 0; k < t->n; k++) t->names[k].done = t->names[k].done || alike(u, &t->names[k]);
         return put_pattern(t, u, "*", 1, first);
     }
     pith_status status = PITH_OK;
-    for (uint32_t k = i; k < t->n && !status; k++) { /* by what stands before the last digit */
+    for (size_t k = i; k < t->n && !status; k++) { /* by what stands before the last digit */
         const unit_name *a = &t->names[k];
         if (k != i && (a->done || a->level != u->level || !alike(u, a))) continue;
         unsigned set = 0, count = 0;
@@ -95,7 +99,7 @@ static pith_status put_group(recipe_text *t, uint32_t i, bool *first) {
             status = put_pattern(t, a, a->name + a->number_at, a->number_n, first);
             continue;
         }
-        for (uint32_t m = k; m < t->n; m++) {
+        for (size_t m = k; m < t->n; m++) {
             unit_name *b = &t->names[m];
             if ((m != k && b->done) || b->level != u->level || !alike(a, b) || b->number_n != a->number_n ||
                 memcmp(a->name + a->number_at, b->name + b->number_at, prefix) != 0)
@@ -117,23 +121,24 @@ static pith_status put_group(recipe_text *t, uint32_t i, bool *first) {
 /* Rules keep their order in the text, so that the first that names a tensor must be its own. */
 static pith_status check(recipe_text *t, size_t from) {
     pith_recipe *recipe = NULL;
-    const tensor_file *f = model_variants_base(t->v);
+    const tensor_file *f = t->base;
+    unsigned rule_of_level[MODEL_MAX_LEVELS], n_rules = 0;
+    bool seen[NONE + 1] = {false};
+    for (size_t k = 0; k < t->n; k++) seen[t->names[k].level] = true;
+    for (uint32_t l = 0; l < t->n_levels; l++) {
+        rule_of_level[l] = n_rules;
+        n_rules += seen[l];
+    }
     pith_status status =
         archive_recipe(t->ctx, (const char *)t->out->data + from, t->out->size - from, &recipe);
     if (status) return status;
     for (size_t i = 0, unit = 0; i < f->n_tensors && !status; i++) {
         const tensor_view *v = &f->tensors[i];
-        unsigned rule = 0, want = 0;
+        unsigned rule = 0, want = recipe->n_rules;
         while (rule < recipe->n_rules && !archive_matches(recipe->rules[rule].pattern, v->name.data, v->name.size)) rule++;
         if (!model_overlay_takes(v)) continue;
-        if (unit < t->n && model_variants_unit(t->v, (uint32_t)unit)->tensor == i) {
-            bool seen[MODEL_MAX_LEVELS] = {false};
-            for (uint32_t k = 0; k < t->n; k++) seen[t->names[k].level] = true;
-            for (uint32_t l = 0; l < t->names[unit].level; l++) want += seen[l];
-            unit++;
-        } else {
-            want = recipe->n_rules;
-        }
+        uint32_t level = t->names[unit++].level;
+        if (level != NONE) want = rule_of_level[level];
         if (rule != want)
             status = pith_fail(t->ctx, PITH_E_UNSUPPORTED, "no patterns tell the tensor '%.*s' from others",
                                (int)PITH_MIN(v->name.size, 80u), v->name.data);
@@ -152,33 +157,58 @@ static bool plain(const tensor_view *v) {
     return v->name.size > 0;
 }
 
-pith_status model_variants_recipe(pith_ctx *ctx, const model_variants *v, const uint32_t *rows, pith_buffer *out) {
-    recipe_text t = {.ctx = ctx, .v = v, .n = model_variants_units(v), .out = out};
-    size_t from = out->size;
-    t.names = pith_zalloc(ctx, t.n * sizeof *t.names);
+static pith_status put_rules(recipe_text *t, size_t from) {
+    pith_status status = PITH_OK;
+    for (uint32_t level = 0; level < t->n_levels && !status; level++) {
+        bool first = true;
+        for (size_t u = 0; u < t->n && !status; u++) {
+            if (t->names[u].done || t->names[u].level != level) continue;
+            if (first && t->out->size > from) status = add(t, " ; ", 3);
+            if (!status) status = put_group(t, u, &first);
+        }
+        if (!first && !status) status = add(t, " -> ", 4);
+        if (!first && !status) status = add(t, t->levels[level], strlen(t->levels[level]));
+    }
+    return status ? status : check(t, from);
+}
+
+pith_status model_rules_print(pith_ctx *ctx, const tensor_file *base, const size_t *tensors, const uint32_t *level,
+                              uint32_t n, const char *const *levels, uint32_t n_levels, pith_buffer *out) {
+    recipe_text t = {.ctx = ctx, .base = base, .levels = levels, .n_levels = n_levels, .out = out};
+    t.names = pith_zalloc(ctx, PITH_MAX(base->n_tensors, 1u) * sizeof *t.names);
     if (!t.names) return pith_alloc_status(ctx);
     pith_status status = PITH_OK;
-    for (uint32_t u = 0; u < t.n && !status; u++) {
-        const tensor_view *view = &model_variants_base(v)->tensors[model_variants_unit(v, u)->tensor];
-        t.names[u] = (unit_name){.name = view->name.data, .size = view->name.size,
-                                 .level = rows[u] - u * model_variants_levels(v)};
-        find_number(&t.names[u]);
+    for (size_t i = 0, u = 0; i < base->n_tensors && !status; i++) {
+        const tensor_view *view = &base->tensors[i];
+        bool takes_part = u < n && tensors[u] == i;
+        if (!model_overlay_takes(view)) continue;
+        unit_name *name = &t.names[t.n++];
+        *name = (unit_name){.name = view->name.data, .size = view->name.size, .level = NONE, .done = !takes_part};
+        find_number(name);
+        if (!takes_part) continue;
+        name->level = level[u++];
         if (!plain(view))
             status = pith_fail(ctx, PITH_E_UNSUPPORTED, "a recipe cannot name the tensor '%.*s'",
                                (int)PITH_MIN(view->name.size, 80u), view->name.data);
     }
-    for (uint32_t level = 0; level < model_variants_levels(v) && !status; level++) {
-        bool first = true;
-        for (uint32_t u = 0; u < t.n && !status; u++) {
-            if (t.names[u].done || t.names[u].level != level) continue;
-            if (first && out->size > from) status = add(&t, " ; ", 3);
-            if (!status) status = put_group(&t, u, &first);
-        }
-        const char *text = model_variants_text(v, level);
-        if (!first && !status) status = add(&t, " -> ", 4);
-        if (!first && !status) status = add(&t, text, strlen(text));
-    }
-    if (!status) status = check(&t, from);
+    if (!status) status = put_rules(&t, out->size);
     pith_free(ctx, t.names);
+    return status;
+}
+
+pith_status model_variants_recipe(pith_ctx *ctx, const model_variants *v, const uint32_t *rows, pith_buffer *out) {
+    uint32_t n = model_variants_units(v), n_levels = model_variants_levels(v);
+    const char *levels[MODEL_MAX_LEVELS];
+    size_t *tensors = pith_alloc(ctx, n * sizeof *tensors);
+    uint32_t *level = tensors ? pith_alloc(ctx, n * sizeof *level) : NULL;
+    pith_status status = level ? PITH_OK : pith_alloc_status(ctx);
+    for (uint32_t l = 0; l < n_levels; l++) levels[l] = model_variants_text(v, l);
+    for (uint32_t u = 0; u < n && !status; u++) {
+        tensors[u] = model_variants_unit(v, u)->tensor;
+        level[u] = rows[u] - u * n_levels;
+    }
+    if (!status) status = model_rules_print(ctx, model_variants_base(v), tensors, level, n, levels, n_levels, out);
+    pith_free(ctx, level);
+    pith_free(ctx, tensors);
     return status;
 }

@@ -109,22 +109,27 @@ static uint32_t new_layer(const model_cut *c, uint32_t layer) {
     return UINT32_MAX;
 }
 
-/* n lists of one length, which goes to *each; layers that go do not count. */
+/* How many of n stay in each layer that stays, in kept[]. */
 static pith_status check_layers(pith_ctx *ctx, const model_cut *c, const char *what, const cut_list *lists, uint32_t n,
-                                uint32_t *each) {
-    uint32_t length = 0;
-    *each = n;
-    for (uint32_t l = 0; lists && l < c->from.n_layers; l++) {
-        if (new_layer(c, l) == UINT32_MAX) continue;
-        pith_status status = check_list(ctx, what, lists[l], n);
-        uint32_t here = lists[l].at ? lists[l].n : n;
+                                uint32_t *kept) {
+    for (uint32_t l = 0; l < c->from.n_layers; l++) {
+        uint32_t to = new_layer(c, l);
+        if (to == UINT32_MAX) continue;
+        pith_status status = lists ? check_list(ctx, what, lists[l], n) : PITH_OK;
         if (status) return status;
-        if (length && here != length)
-            return pith_fail(ctx, PITH_E_ARGUMENT, "cut: layer %u keeps %u %s, another %u", (unsigned)l, (unsigned)here,
-                             what, (unsigned)length);
-        length = *each = here;
+        kept[to] = lists && lists[l].at ? lists[l].n : n;
     }
     return PITH_OK;
+}
+
+/* The most of a list; sets *differ when they are not all the same. */
+static uint32_t most_of(const uint32_t *list, uint32_t n, bool *differ) {
+    uint32_t most = list[0];
+    for (uint32_t i = 1; i < n; i++) {
+        *differ = *differ || list[i] != list[0];
+        most = PITH_MAX(most, list[i]);
+    }
+    return most;
 }
 
 /* Groups of head_dim elements. */
@@ -166,10 +171,7 @@ static pith_status spread_heads(pith_ctx *ctx, model_cut *c, uint32_t layer) {
     if (!even)
         return pith_fail(ctx, PITH_E_ARGUMENT, "cut: key heads of layer %u keep different numbers of query heads",
                          (unsigned)layer);
-    if (c->to.n_kv_heads && c->to.n_kv_heads != n_keys)
-        return pith_fail(ctx, PITH_E_ARGUMENT, "cut: layer %u keeps %u key heads, another %u", (unsigned)layer,
-                         (unsigned)n_keys, (unsigned)c->to.n_kv_heads);
-    c->to.n_kv_heads = n_keys;
+    c->kv_heads[new_layer(c, layer)] = n_keys;
     return PITH_OK;
 }
 
@@ -178,18 +180,31 @@ static pith_status check_plan(pith_ctx *ctx, model_cut *c) {
     c->to = c->from;
     pith_status status = check_list(ctx, "layers", p->layers, c->from.n_layers);
     if (!status) status = check_list(ctx, "channels", p->channels, c->from.n_embd);
-    if (!status) status = check_layers(ctx, c, "neurons", p->neurons, c->from.n_ff, &c->to.n_ff);
-    if (!status) status = check_layers(ctx, c, "heads", p->heads, c->from.n_heads, &c->to.n_heads);
     if (status) return status;
-    if (p->layers.at) c->to.n_layers = p->layers.n;
+    uint32_t n = c->to.n_layers = p->layers.at ? p->layers.n : c->from.n_layers;
     if (p->channels.at) c->to.n_embd = p->channels.n;
+    c->ff = pith_alloc(ctx, 3 * (size_t)n * sizeof *c->ff);
+    if (!c->ff) return pith_alloc_status(ctx);
+    c->heads = c->ff + n;
+    c->kv_heads = c->heads + n;
+    for (uint32_t l = 0; l < n; l++) c->kv_heads[l] = c->from.n_kv_heads;
+    status = check_layers(ctx, c, "neurons", p->neurons, c->from.n_ff, c->ff);
+    if (!status) status = check_layers(ctx, c, "heads", p->heads, c->from.n_heads, c->heads);
+    if (status) return status;
     if ((p->heads || p->channels.at) && strcmp(c->arch, "gpt2") == 0)
         return pith_fail(ctx, PITH_E_UNSUPPORTED, "cut: gpt2 models keep their heads and channels");
-    if (c->to.n_heads == c->from.n_heads) return PITH_OK;
-    c->to.n_kv_heads = 0;
-    for (uint32_t l = 0; l < c->from.n_layers && !status; l++)
-        if (new_layer(c, l) != UINT32_MAX) status = spread_heads(ctx, c, l);
-    return status;
+    for (uint32_t l = 0; l < c->from.n_layers && p->heads && !status; l++) {
+        uint32_t to = new_layer(c, l);
+        if (to != UINT32_MAX && c->heads[to] != c->from.n_heads) status = spread_heads(ctx, c, l);
+    }
+    if (status) return status;
+    c->to.n_ff = most_of(c->ff, n, &c->ff_differ);
+    c->to.n_heads = most_of(c->heads, n, &c->heads_differ);
+    c->to.n_kv_heads = most_of(c->kv_heads, n, &c->heads_differ);
+    if ((c->ff_differ || c->heads_differ) && strcmp(c->arch, "llama") != 0)
+        return pith_fail(ctx, PITH_E_UNSUPPORTED, "cut: layers of a %s model cannot keep different numbers of %s",
+                         c->arch, c->ff_differ ? "neurons" : "heads");
+    return PITH_OK;
 }
 
 /* ---- tensors ------------------------------------------------------------------------------------------ */
@@ -277,6 +292,11 @@ pith_status model_cut_new(pith_ctx *ctx, const tensor_file *f, const cut_plan *p
     status = c->queries && c->keys && c->tensors ? check_plan(ctx, c) : pith_alloc_status(ctx);
     for (size_t i = 0; i < f->n_tensors && !status; i++) status = plan_tensor(ctx, c, &f->tensors[i]);
     c->size.shape = c->to;
+    if (c->ff_differ || c->heads_differ) {
+        c->size.layer_ff = c->ff;
+        c->size.layer_heads = c->heads;
+        c->size.layer_kv_heads = c->kv_heads;
+    }
     if (status) {
         model_cut_free(ctx, c);
         return status;
@@ -293,6 +313,7 @@ void model_cut_free(pith_ctx *ctx, model_cut *c) {
     }
     pith_free(ctx, c->queries);
     pith_free(ctx, c->keys);
+    pith_free(ctx, c->ff);
     pith_free(ctx, c->tensors);
     pith_free(ctx, c);
 }

@@ -6,7 +6,9 @@
  *   heads     groups of rows of attn_q (a key head and the query heads that share it: of attn_k and attn_v too),
  *             groups of columns of attn_output
  *   layers    tensors blk.N.*, the others renumbered
- * Architectures llama and qwen2 for all; gpt2 for neurons and layers. */
+ * Architectures llama and qwen2 for all; gpt2 for neurons and layers. Layers of a llama may keep different numbers of
+ * neurons and heads: then the result is of architecture "deci", which is llama with lists for these sizes, as llama.cpp
+ * reads it. */
 #ifndef MODEL_CUT_H
 #define MODEL_CUT_H
 
@@ -18,14 +20,13 @@ typedef struct cut_list {
     uint32_t n;
 } cut_list;
 
-/* What the model is made of. */
+/* What the model is made of; where layers differ, n_ff and heads are the most of any. */
 typedef struct cut_shape {
     uint32_t n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim;
 } cut_shape;
 
 /* Lists by layer are of the input's layers [n_layers], those of dropped layers not looked at; NULL: all stay. Every
- * layer must keep the same number of neurons and of heads, and every key head that stays the same number of its query
- * heads. */
+ * key head of a layer that stays must keep the same number of its query heads. */
 typedef struct cut_plan {
     cut_list layers, channels;
     const cut_list *neurons, *heads; /* heads: query heads; key heads that have none left go */
@@ -49,6 +50,8 @@ void model_cut_free(pith_ctx *ctx, model_cut *c);
 typedef struct cut_size {
     cut_shape shape;
     uint64_t n_parameters, tensor_bytes;
+    /* [shape.n_layers] where layers differ, else NULL; the cut's */
+    const uint32_t *layer_ff, *layer_heads, *layer_kv_heads;
 } cut_size;
 cut_size model_cut_size(const model_cut *c);
 /* The GGUF file, in pieces, in order. Matrices of blocks whose columns changed are coded anew: in their own type where

@@ -21,6 +21,8 @@ struct model_cut {
     const char *arch;
     cut_shape from, to;
     cut_list *queries, *keys; /* [layers of the input] rows; owned */
+    uint32_t *ff, *heads, *kv_heads; /* [layers of the result], in one block */
+    bool ff_differ, heads_differ;
     cut_tensor *tensors;
     size_t n_tensors;
     cut_size size;

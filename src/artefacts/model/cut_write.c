@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#define META_KEY_ROOM 256 /* architectures have few keys, and short ones */
+
 typedef struct output {
     pith_ctx *ctx;
     model_cut *c;
@@ -12,10 +14,27 @@ typedef struct output {
     uint64_t written;
 } output;
 
+/* Layers of different shapes are llama.cpp's "deci". */
+static const char *new_arch(const model_cut *c) { return c->ff_differ || c->heads_differ ? "deci" : c->arch; }
+
 static pith_status put_number(output *o, const char *key, uint32_t value) {
     char full[128];
-    snprintf(full, sizeof full, "%s.%s", o->c->arch, key);
+    snprintf(full, sizeof full, "%s.%s", new_arch(o->c), key);
     return gguf_put_u32(o->ctx, o->gguf, full, value);
+}
+
+/* A number, or where layers differ a list. */
+static pith_status put_layers(output *o, const char *key, uint32_t value, const uint32_t *list, bool differ) {
+    char full[128];
+    if (!differ) return put_number(o, key, value);
+    uint32_t n = o->c->to.n_layers;
+    uint8_t *bytes = pith_alloc(o->ctx, 4 * (size_t)n);
+    if (!bytes) return pith_alloc_status(o->ctx);
+    for (uint32_t i = 0; i < 4 * n; i++) bytes[i] = (uint8_t)(list[i / 4] >> i % 4 * 8);
+    snprintf(full, sizeof full, "%s.%s", new_arch(o->c), key);
+    pith_status status = gguf_put_array(o->ctx, o->gguf, full, META_U32, bytes, n);
+    pith_free(o->ctx, bytes);
+    return status;
 }
 
 /* Head sizes that readers take from the width when no key says them are said. */
@@ -24,10 +43,11 @@ static pith_status put_sizes(output *o) {
     char rope[128];
     pith_status status = put_number(o, "block_count", b->n_layers);
     if (!status) status = put_number(o, "embedding_length", b->n_embd);
-    if (!status) status = put_number(o, "feed_forward_length", b->n_ff);
-    if (!status) status = put_number(o, "attention.head_count", b->n_heads);
-    if (a->n_embd == b->n_embd && a->n_heads == b->n_heads) return status;
-    if (!status) status = put_number(o, "attention.head_count_kv", b->n_kv_heads);
+    const model_cut *c = o->c;
+    if (!status) status = put_layers(o, "feed_forward_length", b->n_ff, c->ff, c->ff_differ);
+    if (!status) status = put_layers(o, "attention.head_count", b->n_heads, c->heads, c->heads_differ);
+    if (a->n_embd == b->n_embd && a->n_heads == b->n_heads && !c->heads_differ) return status;
+    if (!status) status = put_layers(o, "attention.head_count_kv", b->n_kv_heads, c->kv_heads, c->heads_differ);
     if (!status) status = put_number(o, "attention.key_length", b->head_dim);
     if (!status) status = put_number(o, "attention.value_length", b->head_dim);
     snprintf(rope, sizeof rope, "%s.rope.dimension_count", o->c->arch);
@@ -35,10 +55,27 @@ static pith_status put_sizes(output *o) {
     return status;
 }
 
+/* As it stands, keys of the old architecture under the new one's name. */
+static pith_status put_value(output *o, meta_value value) {
+    const char *was = o->c->arch, *is = new_arch(o->c);
+    size_t n = strlen(was);
+    char key[META_KEY_ROOM];
+    if (was == is) return gguf_put_value(o->ctx, o->gguf, &value);
+    if (value.key.size == 20 && memcmp(value.key.data, "general.architecture", 20) == 0)
+        return gguf_put_text(o->ctx, o->gguf, "general.architecture", is, strlen(is));
+    if (value.key.size > n && value.key.data[n] == '.' && memcmp(value.key.data, was, n) == 0) {
+        int size = snprintf(key, sizeof key, "%s%.*s", is, (int)(value.key.size - n), value.key.data + n);
+        if (size < 0 || (size_t)size >= sizeof key)
+            return pith_fail(o->ctx, PITH_E_UNSUPPORTED, "cut: a key of %zu bytes is too long", value.key.size);
+        value.key = (meta_string){key, (size_t)size};
+    }
+    return gguf_put_value(o->ctx, o->gguf, &value);
+}
+
 static pith_status put_head(output *o) {
     const tensor_file *f = o->c->file;
     pith_status status = PITH_OK;
-    for (size_t i = 0; i < f->n_meta && !status; i++) status = gguf_put_value(o->ctx, o->gguf, &f->meta[i]);
+    for (size_t i = 0; i < f->n_meta && !status; i++) status = put_value(o, f->meta[i]);
     if (!status) status = put_sizes(o);
     for (size_t i = 0; i < o->c->n_tensors && !status; i++) {
         const cut_tensor *t = &o->c->tensors[i];

@@ -67,10 +67,10 @@ typedef struct model_trial {
  * no rule names become base's again. stats may be NULL. Ticks by weights. */
 pith_status model_try_recipe(pith_ctx *ctx, const tensor_file *base, const pith_recipe *recipe,
                              const model_stats *stats, model_overlay *o, model_trial *out);
-/* The same with blocks of a type, weighted by the statistics' h where they are given and the type knows weights. Rows
+/* The same with blocks of a type for all matrices, or those whose names match the patterns of `only` as in a recipe, weighted by the statistics' h where they are given and the type knows weights. Rows
  * that the blocks do not divide get llama.cpp's substitute: q5_0 for q4_K and so on; f16 where none fits. */
-pith_status model_try_type(pith_ctx *ctx, const tensor_file *base, tensor_type type, const model_stats *stats,
-                           model_overlay *o, model_trial *out);
+pith_status model_try_type(pith_ctx *ctx, const tensor_file *base, tensor_type type, const char *only,
+                           const model_stats *stats, model_overlay *o, model_trial *out);
 /* ---- a judge: one model whose matrices are changed and changed back (evaluate_judge.c) ------------------ */
 
 /* The dequantised base as an overlay, and a ruler made of it. */

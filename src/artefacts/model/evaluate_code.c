@@ -26,6 +26,7 @@ typedef struct trial {
     model_overlay *overlay;
     repr_chain **chains; /* [rules]; NULL: blocks of a type */
     tensor_type type;
+    const char *only; /* patterns, for blocks; NULL: all */
     matrix_job *jobs;
     size_t n_jobs, first; /* of this batch */
 } trial;
@@ -180,22 +181,23 @@ static unsigned rule_of(const pith_recipe *recipe, const tensor_view *t) {
 
 static uint64_t matrices_of(const tensor_view *t) { return t->n_elements / (t->ne[0] * t->ne[1]); }
 
-static bool takes_part(const pith_recipe *recipe, const tensor_view *t) {
-    return model_overlay_takes(t) && (!recipe || rule_of(recipe, t) < recipe->n_rules);
+static bool takes_part(const trial *t, const pith_recipe *recipe, const tensor_view *v) {
+    if (!model_overlay_takes(v)) return false;
+    return recipe ? rule_of(recipe, v) < recipe->n_rules : archive_matches(t->only, v->name.data, v->name.size);
 }
 
 static pith_status list_jobs(trial *t, const pith_recipe *recipe, model_trial *out) {
     const tensor_file *f = t->base;
     uint64_t n = 0;
     for (size_t i = 0; i < f->n_tensors; i++)
-        if (takes_part(recipe, &f->tensors[i])) n += matrices_of(&f->tensors[i]);
+        if (takes_part(t, recipe, &f->tensors[i])) n += matrices_of(&f->tensors[i]);
     if (n > SIZE_MAX / sizeof *t->jobs) return pith_fail(t->ctx, PITH_E_LIMIT, "too many matrices");
     t->jobs = pith_zalloc(t->ctx, PITH_MAX((size_t)n, 1u) * sizeof *t->jobs);
     if (!t->jobs) return pith_alloc_status(t->ctx);
     pith_status status = PITH_OK;
     for (size_t i = 0; i < f->n_tensors && !status; i++) {
         const tensor_view *v = &f->tensors[i];
-        if (!takes_part(recipe, v)) {
+        if (!takes_part(t, recipe, v)) {
             out->other_weights += v->n_elements;
             out->other_bytes += v->bytes;
             if (model_overlay_takes(v)) status = model_overlay_reset(t->ctx, t->overlay, i);
@@ -264,9 +266,9 @@ pith_status model_try_recipe(pith_ctx *ctx, const tensor_file *base, const pith_
     return status;
 }
 
-pith_status model_try_type(pith_ctx *ctx, const tensor_file *base, tensor_type type, const model_stats *stats,
-                           model_overlay *o, model_trial *out) {
-    trial t = {.ctx = ctx, .base = base, .stats = stats, .overlay = o, .type = type};
+pith_status model_try_type(pith_ctx *ctx, const tensor_file *base, tensor_type type, const char *only,
+                           const model_stats *stats, model_overlay *o, model_trial *out) {
+    trial t = {.ctx = ctx, .base = base, .stats = stats, .overlay = o, .type = type, .only = only};
     *out = (model_trial){0};
     if (!tensor_type_of(type)) return pith_fail(ctx, PITH_E_ARGUMENT, "type %d is not known", (int)type);
     return run(&t, NULL, out);

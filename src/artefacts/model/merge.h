@@ -1,12 +1,10 @@
-/* Sets of sibling models held by what they have in common.
+/* Sets of sibling models held by what they have in common: a basis of tasks. Bases that matrices share are alloc_share's
+ * (kernels/allocate).
  *
  * A basis of tasks (reversible model merging): T differences D_t = mean + sum over k < p of c[t][k] E_k, the best there
  * is for p matrices: c are the p first eigenvectors of the T x T Gram matrix of D_t - mean, E_k = sum over t of
  * c[t][k] (D_t - mean). p = 0 is plain merging, p = T - 1 loses nothing.
- *
- * Shared bases: matrices of as many rows side by side, [A B ...] ~ U [V_A V_B ...]; which ones should share is asked of
- * bounds, since singular values only grow when columns are added (Weyl), so that |M|^2 less the squares of what is
- * known of its r first values is at least the squared error of rank r. */
+ */
 #ifndef MODEL_MERGE_H
 #define MODEL_MERGE_H
 
@@ -34,26 +32,5 @@ void merge_restore(const float *mean, const float *basis, const float *c, size_t
  * tasks. *kept: how many of them are not zero. */
 pith_status merge_factored(pith_ctx *ctx, const merge_factors *d, const float *weight, size_t n_tasks, size_t rows,
                            size_t cols, size_t r, float *b, float *a, size_t *kept);
-
-/* ---- shared bases ---- */
-
-typedef struct merge_matrix {
-    const float *data; /* [rows][cols], rows the same for all */
-    size_t cols;
-} merge_matrix;
-
-/* An upper bound of the squared error of the best rank r of matrices side by side, from the values of each alone:
- * values[i][n_values[i]] descending, energy: the sum of all squares. */
-double merge_bound(const float *const *values, const size_t *n_values, size_t n, double energy, size_t r);
-
-typedef struct merge_sharing {
-    size_t n_groups;
-    uint64_t alone, shared, together; /* floats with a basis for each, as grouped, and with one for all */
-    double worst;                     /* predicted relative error of a group, at most the tolerance */
-} merge_sharing;
-/* Joins groups as long as a shared basis that keeps the relative Frobenius error of the group at most `tolerance` takes
- * fewer floats than two; group[n] are their numbers. By the incremental estimate of dense_growing. */
-pith_status merge_cluster(pith_ctx *ctx, const merge_matrix *m, size_t n, size_t rows, double tolerance, size_t *group,
-                          merge_sharing *report);
 
 #endif

@@ -11,19 +11,29 @@ const pith_method model_methods[] = {
         .systems = "S023",
         .artefact = "model",
         .recipe = "unit | aq(codebooks=2, bits=8, dim=8)",
-        .status = "planned",
+        .status = "works",
         .claim = "at 2.0 to 2.5 bits per weight the error of the outputs orders rounding > GPTQ > vectors from one "
                  "codebook > sums of two codebooks",
+        .check = "pith bench codecs --layers=2 --chunks=8",
+        .result = "2026-11-21: holds on a made matrix of 512 x 1024, correlated inputs, at 2.16 bits: 0.203, 0.066, "
+                  "0.053, 0.020; on two layers of the default model, with smaller codebooks at 2.18 bits, 0.155, "
+                  "0.057, 0.074, 0.037: the sums are best, one codebook is not below GPTQ; 3 to 5 seconds for a "
+                  "million weights",
     },
     {
         .name = "nowag",
         SAME_TITLE("NoWag: A Unified Framework for Shape Preserving Compression of Large Language Models"),
         .systems = "S048",
         .artefact = "model",
-        .recipe = "norm2(keep) | vq(dim=6, bits=2)",
-        .status = "planned",
-        .claim = "normalising rows and columns and weighing by the inputs both lower the error of the outputs of 2-bit "
-                 "vectors",
+        .recipe = "norm2(keep) | vq(dim=4, bits=2)",
+        .status = "works",
+        .claim = "normalising rows and columns and weighing by the inputs both lower the error of the outputs of "
+                 "2-bit vectors; of pruning by half, magnitude > Wanda > NoWag in divergence",
+        .check = "pith bench codecs --layers=2 --chunks=8",
+        .result = "2026-11-21: weighing holds: 0.077 against 0.094 on two layers, 0.062 against 0.101 on a made "
+                  "matrix; normalising at equal bytes 0.068 against 0.069, on the made matrix 0.062 against 0.059 "
+                  "(refuted there: its rows are alike); pruning holds: KL 0.0553, 0.0480, 0.0444 (on one layer "
+                  "alone a tie with Wanda)",
     },
     {
         .name = "spqr",
@@ -31,9 +41,13 @@ const pith_method model_methods[] = {
         .systems = "S073",
         .artefact = "model",
         .recipe = "perm | outliers(threshold=0.2, inner=q(3, group=16, meta=q(3, group=16))) @ obs",
-        .status = "planned",
-        .claim = "at equal bits the divergence orders rounding > GPTQ > SpQR, and more than nine in ten planted outliers "
-                 "are found",
+        .status = "works",
+        .claim = "at equal bits the divergence orders rounding > GPTQ > SpQR, by a fifth at least beside smaller "
+                 "groups, and more than nine in ten planted outliers are found",
+        .check = "pith bench codecs --layers=2 --chunks=8",
+        .result = "2026-11-21: the order holds on two layers of the default model: KL 0.0158, 0.0048; at SpQR's "
+                  "4.04 bits GPTQ 0.0038, SpQR 0.0034: 9.7 % less, not a fifth (one layer alone: 4 % more); the "
+                  "planted ones are found (tests/kernels/represent/test_sparse.c)",
     },
     {
         .name = "seedlm",
@@ -41,19 +55,26 @@ const pith_method model_methods[] = {
         .systems = "S087",
         .artefact = "model",
         .recipe = "seed(block=8, coefficients=3, lfsr=16, bits=4)",
-        .status = "planned",
-        .claim = "4.0 bits per weight without data; relative error 0.0149 on Gaussian weights, which a scalar grid of equal "
-                 "bits does not exceed",
+        .status = "works",
+        .claim = "4.0 bits per weight without data; relative error 0.0149 on Gaussian weights, which a scalar grid "
+                 "of equal bits does not exceed",
+        .check = "pith bench codecs --layers=2 --chunks=8",
+        .result = "2026-11-21: holds: 0.0148 at 4.00 bits, 0.0500 at 3.00 (known 0.0484), the best 16 values for "
+                  "single weights 0.0093; on two layers of the default model 0.0148 against 0.0143 of rounded "
+                  "groups at equal bytes, at 3.07 bits 0.050 against 0.125; 16 seconds for a million weights",
     },
     {
         .name = "eora",
         SAME_TITLE("EoRA: Training-free Compensation for Compressed LLM with Eigenspace Low-Rank Approximation"),
         .systems = "S305",
         .artefact = "model",
-        .recipe = "sum(q(3), lowrank(rank=16, white=eig))",
-        .status = "planned",
-        .claim = "of corrections of one rank that in the eigenspace of the inputs has the least error of outputs, then "
-                 "the diagonal's, then the plain one; divergence follows",
+        .recipe = "sum(q(3, group=32), lowrank(rank=8, white=eig))",
+        .status = "works",
+        .claim = "of corrections of one rank that in the eigenspace of the inputs has the least error of outputs, "
+                 "then the diagonal's, then the plain one; divergence follows",
+        .check = "pith bench codecs --layers=2 --chunks=8",
+        .result = "2026-11-21: holds in 14 of 14 matrices of two layers; KL 0.0097, 0.0148, 0.0160; with factors in "
+                  "4 bits 0.0098 at 3.88 bits, rounding alone at equal bytes 0.0114, but GPTQ alone 0.0048 at 3.63",
     },
     {
         .name = "rocket",
@@ -62,9 +83,13 @@ const pith_method model_methods[] = {
         .systems = "S328",
         .artefact = "model",
         .recipe = "dict(keep=80%)",
-        .status = "planned",
+        .status = "works",
         .claim = "at equal removal a whitened singular value decomposition > the dictionary > the dictionary with sizes "
                  "from the knapsack, in divergence",
+        .check = "pith bench rocket",
+        .result = "2026-11-21: holds at 20, 30 and 40 % removed from the layers: KL 0.135 > 0.101 > 0.066; 0.207 > 0.157 > "
+                  "0.122; 0.318 > 0.257 > 0.215; with errors weighed by what each matrix does to the answers the knapsack "
+                  "comes to 0.042, 0.071 and 0.116",
     },
     {
         .name = "qmoe",
@@ -127,7 +152,38 @@ const pith_method model_methods[] = {
                  "less than an even cut with as many parameters",
         .check = "pith bench cuts",
         .result = "2026-11-21: asked for 1.5: 1.44 times, KL 0.100, even cut 0.232 (holds); for 2: 2.02 times, KL 0.426, even cut "
-                  "0.424 (a tie; perplexity 1.070 and 1.137 times the model's); all layers one shape, timings vary by run",
+                  "0.424 (a tie; perplexity 1.070 and 1.137 times the model's); all layers one shape, timings vary by run. Layers of their "
+                  "own sizes by `pith model prune default --neurons=75% --method=ziplm --uneven --eval`: KL 0.00056, of one "
+                  "shape 0.00218; `--speedup=1.5 --uneven`: 1.55 times",
+    },
+    {
+        .name = "llm-surgeon",
+        SAME_TITLE("The LLM Surgeon"),
+        .systems = "S204",
+        .artefact = "model",
+        .status = "works",
+        .claim = "with 20 % of the layers' weights gone as rows and columns in 5 shots perplexity orders magnitude > diagonal "
+                 "of the inputs > optimal brain surgeon by inputs > by inputs and gradients; 5 shots beat one, updates beat "
+                 "none",
+        .check = "pith bench surgeon",
+        .result = "2026-11-21: the order holds: 12.32, 4.13, 3.46, 1.029 times the perplexity; 5 shots beat one (1.029 and "
+                  "1.035, KL 0.0050 and 0.0056); refuted for updates: both factors without any 1.012, though KL 0.0074; at "
+                  "40 % KL 0.0757 in 5 shots, 0.1133 in one, 0.1452 without updates, but 1.158, 1.122, 1.176 times the "
+                  "perplexity; 4096 tokens calibrate",
+    },
+    {
+        .name = "heapr",
+        SAME_TITLE("HEAPr: Hessian-based Efficient Atomic Expert Pruning in Output Space"),
+        .systems = "S331",
+        .artefact = "model",
+        .status = "works",
+        .claim = "of neurons of experts taken out at 20 and 40 % those chosen by the curvature at the experts' outputs cost "
+                 "least, before Wanda's, magnitude's and whole experts by frequency; on a dense model the score is what the "
+                 "removal of a neuron costs in the second order",
+        .check = "pith bench heapr",
+        .result = "2026-11-21: holds: KL 0.0082, 0.0127, 0.7004, 0.0451 at 20 %, 0.0600, 0.0738, 1.8839, 1.7711 at 40 % (dense "
+                  "model split into 8 experts, 2 used); weighing by the tokens that come is better still, 0.0068 and 0.0531; "
+                  "of 8 single neurons the mean score is 0.82 of the measured KL, cosine 0.990, ranks the same",
     },
     {
         .name = "prunenet",
@@ -262,6 +318,34 @@ const pith_method model_methods[] = {
                   "SparseGPT 55.4 % and 61.4 %; perplexity beside the model's own 0.81 to 1.31, so it hides what happened",
     },
     {
+        .name = "evopress",
+        SAME_TITLE("EvoPress: Towards Optimal Dynamic Model Compression via Evolutionary Search"),
+        .systems = "S011",
+        .artefact = "model",
+        .status = "works",
+        .claim = "levels for each matrix found by evolution under the measured divergence are nearer to the model than equal "
+                 "ones, greedy ones and the knapsack on summed errors; errors of what is dropped are not monotone",
+        .check = "pith bench evopress --generations=60",
+        .result = "2026-11-21, at 3.594 bits: evolution 0.0251 against 0.0353 equal, 0.0348 greedy, 0.0517 knapsack on errors; "
+                  "but errors weighed once by the divergence each matrix causes foretell the whole (Spearman 0.95 over 24 "
+                  "choices), and the knapsack on them gives 0.0222 after 42 measurements, which 1301 of evolution do not reach "
+                  "and 20 generations from there do not better; of 2145 comparisons of two dropped sublayers 140 go against "
+                  "their sums, and 4 of 66 pairs harm less than one of the two alone",
+    },
+    {
+        .name = "pd-quant",
+        SAME_TITLE("PD-Quant: Post-Training Quantization based on Prediction Difference Metric"),
+        .systems = "S282",
+        .artefact = "model",
+        .status = "works",
+        .claim = "clipping a matrix's range by what the whole network answers diverges less than by its outputs' error, that "
+                 "less than by its weights' (RMS norms have no running statistics to correct; rounding is not learned)",
+        .check = "pith bench pd-quant",
+        .result = "2026-11-21: holds, by little: at 2 bits KL 0.550, 0.562 by outputs, 0.593 by weights, 0.744 uncut; at 3 bits "
+                  "(--bits=3) 0.101, 0.103, 0.105, 0.112; on the document whose 256 tokens choose the ranges 14 and 11 % less than "
+                  "by outputs, on the other one 2 %",
+    },
+    {
         .name = "casp",
         SAME_TITLE("CASP: Compression of Large Multimodal Models Based on Attention Sparsity"),
         .systems = "S037",
@@ -329,6 +413,85 @@ const pith_method model_methods[] = {
         .result = "2026-11-21: 384010 bytes of 12582912 (3.05 %); 37.1 % below zstd -19, 54.4 % below rans, 1/25 of exact "
                   "differences; same place 384417, none 520706; after 100 steps 0.037 bits of a held-out token better than "
                   "from the exact checkpoint, orders differ by 0.019: no worse, but not the same curve",
+    },
+    {
+        .name = "embedding-table-study",
+        .title = "Experimental Analysis of Large-scale Learnable Vector Storage Compression",
+        .paper = "Experimental Analysis of Large-scale Learnable Vector Storage Compression",
+        .systems = "S200",
+        .artefact = "model",
+        .recipe = "bands(0.1, vq(dim=4, bits=2.5), hash(0.05, product))",
+        .status = "works",
+        .claim = "no one way to make a table of embeddings smaller is best: it depends on memory and use; ways that "
+                 "are told how often rows occur beat those that are not",
+        .check = "pith bench embedding",
+        .result = "2026-11-21, 14 ways in a half to a 64th, 6 more trained small: holds: token embeddings (KL) "
+                  "steps by frequency from /4 (0.00001) to /16 (0.073), two codebooks at /32 and /64 (0.90, 1.81); "
+                  "clicks (AUC 0.7353 whole) own rows at /4, low rank at /16 (0.743), mixed dimensions at /64 "
+                  "(0.730); hashes last; counts help in 8 of 8 and 5 of 8 pairs at /8 and /16. Not tried: tensor "
+                  "trains, learnt sizes and hashes",
+    },
+    {
+        .name = "atoms-of-llms",
+        .title = "Towards Atoms of Large Language Models",
+        .paper = "Towards Atoms of Large Language Models",
+        .systems = "S180",
+        .artefact = "model",
+        .recipe = "atoms(atoms=1024, nonzeros=4, dim=0)",
+        .status = "works",
+        .claim = "activations are few atoms of a large dictionary to 99.9 %, atoms that are nearly orthogonal in "
+                 "the inner product of the activations and 99.8 % of which are unique; and so they make a code of "
+                 "activations",
+        .check = "pith bench atoms",
+        .result = "2026-11-21, a dictionary of 4 x 256 atoms by pursuit and least squares, no network: refuted: 16 "
+                  "atoms explain 87.9 % of another text, 4 76.6 %; another seed finds 57.8 % again (cosine 0.9); "
+                  "mean cosine 0.042, plain 0.102 (holds), but at most 0.938; as a code 0.20 bits a number at 4 "
+                  "atoms, integers 2.30, components 0.68 at equal error, without the dictionary's 512 KiB",
+    },
+    {
+        .name = "context-understanding",
+        SAME_TITLE("Can Large Language Models Understand Context?"),
+        .systems = "S230",
+        .artefact = "model",
+        .status = "works",
+        .claim = "a model trails one that was taught the tasks; 3 bits lower what it understands of its context, to "
+                 "varying degrees from task to task",
+        .check = "pith bench context-tasks -n 200 --wide",
+        .result = "2026-11-21, first half holds: lookup, coreference, slots, told facts 96.5, 23, 43.5, 48 % untaught, "
+                  "99, 73.5, 86, 70 % taught; 3 bits do not lower every task: RTN 0, +0.5, -5.5, -1.5, GPTQ 0, -2.5, "
+                  "+0.5, -2.5 points (standard error about 2); 2 bits RTN do: -7, -11, -4.5, -7, GPTQ -0.5, -2, -3, "
+                  "+1.5; q8_0 +0.5 at most",
+    },
+    {
+        .name = "small-made-smaller",
+        .title = "What Happens When Small Is Made Smaller? Exploring the Impact of Compression on Small Data Pretrained "
+                 "Language Models",
+        .paper = "What Happens When Small Is Made Smaller? Exploring the Impact of Compression on Small Data Pretrained "
+                 "Language Models",
+        .systems = "S195",
+        .artefact = "model",
+        .status = "works",
+        .claim = "what pruning and rounding save carries over to nets trained on little data: zeros up to 60 % and few bits "
+                 "cost them no more",
+        .check = "pith bench low-data",
+        .result = "2026-11-21, a net of 4 layers on 2.4, 24 and 240 KB of English, C and HTML, without distillation: 60 % "
+                  "zeros lengthen no code by 5 %, but by magnitude the smallest text's by 3.6 % against 1.3 and 1.3 (18 % of "
+                  "all it had learned); Wanda 2.0, 2.2, 1.7; SparseGPT -0.5, -0.1, +0.5; 4, 3 and 2 bits by GPTQ within "
+                  "0.5 % or better (2 bits: -0.9, -0.1, +0.3)",
+    },
+    {
+        .name = "llm-kick",
+        SAME_TITLE("Compressing LLMs: The Truth is Rarely Pure and Never Simple"),
+        .systems = "S018",
+        .artefact = "model",
+        .status = "works",
+        .claim = "facts that a model was taught are the first to go as zeros or rounding grow, before perplexity shows it; "
+                 "the same facts read from the context go last",
+        .check = "pith bench facts",
+        .result = "2026-11-21, 256 facts taught in 100 steps (closed book 95 % of 96 asked): first part holds: 5 % lost from "
+                  "41 % zeros by magnitude, 44 Wanda, 52 SparseGPT, perplexity from 44, 47, 61; left at 60 %, 2:4 and 2 "
+                  "bits 0.55 to 0.82, the least of all in 8 of 8. Reading is not last: 5 % lost from 33, 27, 40 %, most "
+                  "left in 5 of 8 (on 128 other questions from 58 % on and 8 of 8). 3 bits lose under 5 % of anything",
     },
     {.name = NULL},
 };

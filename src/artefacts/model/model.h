@@ -3,7 +3,6 @@
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
 
-#include "artefacts/model/allocate.h"
 #include "artefacts/model/archive.h"
 #include "artefacts/model/stats.h"
 #include "artefacts/model/overlay.h"
@@ -17,6 +16,10 @@
 #include "artefacts/model/delta.h"
 #include "artefacts/model/series.h"
 #include "artefacts/model/merge.h"
+#include "artefacts/model/quantize.h"
+#include "artefacts/model/cut.h"
+#include "artefacts/model/surgeon.h"
+#include "artefacts/model/heapr.h"
 
 /* The artefact's published systems for the registry (methods.c); ends with a NULL name. Its stages are those of
  * kernels/represent. */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "kernels/allocate/allocate.h"
 #include "kernels/select/select.h"
 #include "math/dense/dense.h"
 
@@ -181,6 +182,80 @@ static pith_status choose_neurons(prune_plan *p, uint32_t layer) {
     return status;
 }
 
+/* ---- layers of different sizes ---- */
+
+/* The orders in which neurons of all layers that stay would go, and the rows of loss over what is left. */
+typedef struct uneven {
+    uint32_t *order; /* [layers that stay][n_ff] */
+    uint32_t *layer; /* [layers that stay] */
+    alloc_row *rows; /* [layers that stay][n_levels] */
+    uint32_t *chosen;
+    double *losses; /* [n_ff + 1] */
+    size_t step, n_levels; /* a level has so many neurons fewer than the one before */
+    uint32_t n;
+} uneven;
+
+static pith_status add_curve(prune_plan *p, uneven *u, uint32_t i) {
+    size_t n = p->shape.n_ff, least = n - (u->n_levels - 1) * u->step;
+    float *down;
+    pith_status status = load(p, u->layer[i], "ffn_down.weight", n, p->shape.n_embd, &down);
+    if (status) return status;
+    status = select_obs_order(p->ctx, down, p->shape.n_embd, n, p->stats->layers[u->layer[i]].neurons_gram,
+                              p->want.damp, 1, least, u->order + i * n, u->losses);
+    double outputs = 0; /* what a layer does badly adds up in the stream as it is, not relative to what it says */
+    if (!status)
+        status = select_outputs(p->ctx, down, p->shape.n_embd, n, p->stats->layers[u->layer[i]].neurons_gram, 0,
+                                &outputs);
+    for (size_t k = 0; k < u->n_levels && !status; k++)
+        u->rows[i * u->n_levels + k] = (alloc_row){.unit = i, .level = (uint32_t)k, .bytes = n - k * u->step,
+                                                   .loss = outputs * u->losses[k * u->step]};
+    pith_free(p->ctx, down);
+    return status;
+}
+
+/* All but the first of the order. */
+static pith_status take_level(prune_plan *p, const uneven *u, uint32_t i) {
+    uint32_t n = p->shape.n_ff, *at = pith_alloc(p->ctx, n * sizeof *at), kept = 0;
+    uint8_t *gone = pith_zalloc(p->ctx, n);
+    size_t fewer = u->rows[u->chosen[i]].level * u->step;
+    if (at && gone) {
+        for (size_t k = 0; k < fewer; k++) gone[u->order[(size_t)i * n + k]] = 1;
+        for (uint32_t j = 0; j < n; j++)
+            if (!gone[j]) at[kept++] = j;
+        p->neurons[u->layer[i]] = (cut_list){at, kept};
+    } else {
+        pith_free(p->ctx, at);
+    }
+    pith_free(p->ctx, gone);
+    return at && gone ? PITH_OK : pith_alloc_status(p->ctx);
+}
+
+static pith_status choose_uneven(prune_plan *p) {
+    const cut_shape *s = &p->shape;
+    uneven u = {.n = p->layers.at ? p->layers.n : s->n_layers};
+    u.step = s->n_ff >= 256 ? 32 : PITH_MAX(s->n_ff / 16, 1u);
+    u.n_levels = (s->n_ff - 1) / u.step + 1; /* down to 1 neuron at least */
+    u.order = pith_alloc(p->ctx, (size_t)u.n * s->n_ff * sizeof *u.order);
+    u.layer = pith_alloc(p->ctx, u.n * sizeof *u.layer);
+    u.rows = pith_alloc(p->ctx, u.n * u.n_levels * sizeof *u.rows);
+    u.chosen = pith_alloc(p->ctx, u.n * sizeof *u.chosen);
+    u.losses = pith_alloc(p->ctx, (s->n_ff + 1) * sizeof *u.losses);
+    pith_status status =
+        u.order && u.layer && u.rows && u.chosen && u.losses ? PITH_OK : pith_alloc_status(p->ctx);
+    for (uint32_t i = 0; i < u.n && !status; i++) {
+        u.layer[i] = p->layers.at ? p->layers.at[i] : i;
+        status = add_curve(p, &u, i);
+    }
+    alloc_table table = {u.rows, u.n * u.n_levels, u.n};
+    alloc_budget budget = {.bytes = (uint64_t)p->keep.n_ff * u.n};
+    alloc_choice choice = {.rows = u.chosen};
+    if (!status) status = alloc_mckp(p->ctx, &table, &budget, 0, &choice);
+    for (uint32_t i = 0; i < u.n && !status; i++) status = take_level(p, &u, i);
+    void *const owned[] = {u.order, u.layer, u.rows, u.chosen, u.losses};
+    for (size_t i = 0; i < PITH_COUNT(owned); i++) pith_free(p->ctx, owned[i]);
+    return status;
+}
+
 /* Whole key heads go first, by the sum over their query heads; of those that stay each keeps as many query heads. */
 static pith_status choose_heads(prune_plan *p, uint32_t layer) {
     const prune_layer *s = p->stats ? &p->stats->layers[layer] : NULL;
@@ -316,6 +391,8 @@ bool prune_needs(const prune_request *want, const cut_shape *from, unsigned *gra
 static pith_status check(pith_ctx *ctx, const prune_plan *p) {
     const cut_shape *a = &p->shape, *b = &p->keep;
     unsigned grams;
+    if (p->want.uneven && p->want.method != PRUNE_ZIPLM)
+        return pith_fail(ctx, PITH_E_ARGUMENT, "pruning: uneven layers need the losses that ziplm knows");
     if (b->n_layers > a->n_layers || b->n_embd > a->n_embd || b->n_ff > a->n_ff || b->n_heads > a->n_heads ||
         b->n_kv_heads > a->n_kv_heads)
         return pith_fail(ctx, PITH_E_ARGUMENT,
@@ -346,8 +423,9 @@ static pith_status choose(prune_plan *p) {
     if (b->n_heads < a->n_heads) p->heads = pith_zalloc(p->ctx, a->n_layers * sizeof *p->heads);
     if (!status && ((b->n_ff < a->n_ff && !p->neurons) || (b->n_heads < a->n_heads && !p->heads)))
         status = pith_alloc_status(p->ctx);
+    if (!status && p->neurons && p->want.uneven) status = choose_uneven(p);
     for (uint32_t l = 0; l < a->n_layers && !status; l++) {
-        if (p->neurons) status = choose_neurons(p, l);
+        if (p->neurons && !p->want.uneven) status = choose_neurons(p, l);
         if (p->heads && !status) status = choose_heads(p, l);
         if (!status) status = pith_tick(p->ctx, l + 1, a->n_layers);
     }

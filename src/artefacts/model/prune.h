@@ -1,5 +1,6 @@
 /* What to cut from a model: units scored by weights and by what the model does on a text, the least of them taken out,
- * and the matrices behind them fitted anew where the method says so. Every layer loses the same share.
+ * and the matrices behind them fitted anew where the method says so. Every layer loses the same share,
+ * or (uneven) what loses least in all.
  *
  *   magnitude  norm of a unit's weights; no text needed
  *   minitron   norm of a unit's activations (S312: Muralidharan et al. 2024)
@@ -59,6 +60,9 @@ void prune_stats_free(pith_ctx *ctx, prune_stats *s);
 typedef struct prune_request {
     prune_method method;
     cut_shape keep; /* how much of each stays; 0: all. Heads: n_heads query heads, as many of each key head */
+    /* PRUNE_ZIPLM: keep.n_ff is a mean, and layers keep as many neurons as lose least in all: the sum of the squared
+     * errors of what they add to the stream (architecture llama) */
+    bool uneven;
     double damp;    /* of Gram matrices, relative to their mean diagonal; 0: 0.01 */
     uint64_t seed;  /* of PRUNE_RANDOM */
 } prune_request;

@@ -105,3 +105,31 @@ uint32_t prune_speed_neurons(const prune_speed *s, double seconds) {
     uint32_t whole = (uint32_t)n;
     return whole >= 32 ? whole - whole % 32 : whole;
 }
+
+#define TRIES 4
+#define NEAR 0.02
+
+pith_status prune_speed_search(pith_ctx *ctx, const lm_model *m, const prune_request *request, const prune_speed *s,
+                               double factor, uint32_t *n_ff) {
+    double nearest = 0;
+    uint32_t n = prune_speed_neurons(s, s->own / factor);
+    *n_ff = n;
+    for (unsigned i = 0; i < TRIES && n; i++) {
+        double own, seconds;
+        pith_status status = measure_width(ctx, m, request, n, &own, &seconds);
+        if (status) return status;
+        double amiss = own / seconds / factor - 1, off = amiss < 0 ? -amiss : amiss;
+        if (i == 0 || off < nearest) {
+            nearest = off;
+            *n_ff = n;
+        }
+        if (off <= NEAR) break;
+        /* the line's slope in the time of this moment */
+        double more = (own / factor - seconds) / (s->per_neuron * own / s->own) + n;
+        uint32_t step = n >= 32 ? 32 : 1, next = more < step ? step : more < s->n_ff[0] ? (uint32_t)more : s->n_ff[0];
+        next -= next % step;
+        if (next == n) break;
+        n = next;
+    }
+    return PITH_OK;
+}

@@ -23,4 +23,10 @@ pith_status prune_speed_of(pith_ctx *ctx, const lm_model *a, const lm_model *b, 
  * the line; 0 when none has. */
 uint32_t prune_speed_neurons(const prune_speed *s, double seconds);
 
+/* The number of neurons with which a token takes 1 / factor of the model's own time: that of the line, then models of
+ * about as many made and timed until one is within 2 % of it, or a few were tried; the nearest of them. 0 when none
+ * are few enough. */
+pith_status prune_speed_search(pith_ctx *ctx, const lm_model *m, const prune_request *request, const prune_speed *s,
+                               double factor, uint32_t *n_ff);
+
 #endif

@@ -17,6 +17,7 @@
  *   pith.stats.model, .tokens   XXH3-128 of the model file and of the token ids, in hexadecimal
  *   pith.stats.texts            XXH3-64 of each text, in hexadecimal: to tell calibration from evaluation
  *   pith.stats.names, .owners   matrices, and for each the number of that which owns its Gram
+ * The experts of a stack have entries of their own (parts), over the tokens that are sent to them, and no Gram.
  * Means of y = W x and covariances of outputs need no entries of their own: they are W mean(x) and W H W^T. */
 #ifndef ARTEFACTS_MODEL_STATS_H
 #define ARTEFACTS_MODEL_STATS_H

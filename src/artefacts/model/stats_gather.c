@@ -15,34 +15,55 @@
 typedef struct looker {
     pith_ctx *ctx;
     stats_plan *plan;
+    uint32_t n_experts;
     pith_status status;
     uint64_t last_hash;
     uint32_t last_owner;
 } looker;
 
-static void look_at_input(void *opaque, const char *tensor, size_t n, size_t n_cols, const float *x) {
-    looker *l = opaque;
-    stats_plan *p = l->plan;
-    if (l->status) return;
-    if (p->n_calls == STATS_MAX_CALLS || strlen(tensor) >= sizeof p->at->name) {
-        l->status = pith_fail(l->ctx, PITH_E_LIMIT, "more than %u matrices, or too long a name", STATS_MAX_CALLS);
-        return;
-    }
-    uint64_t hash = pith_hash64(x, n * n_cols * sizeof *x) ^ n_cols;
+static bool is_known(const stats_plan *p, const char *tensor) {
     for (uint32_t i = p->n; i-- > 0;)
-        if (strcmp(p->at[i].name, tensor) == 0) { /* parts of one tensor, such as joint queries, keys and values */
-            p->calls[p->n_calls++] = UINT32_MAX;
-            return;
-        }
+        if (strcmp(p->at[i].name, tensor) == 0) return true;
+    return false;
+}
+
+static bool has_room(looker *l, const char *tensor) {
+    const stats_plan *p = l->plan;
+    if (l->status) return false;
+    if (p->n_calls < STATS_MAX_CALLS && p->n < STATS_MAX_CALLS && strlen(tensor) < sizeof p->at->name) return true;
+    l->status = pith_fail(l->ctx, PITH_E_LIMIT, "more than %u matrices, or too long a name", STATS_MAX_CALLS);
+    return false;
+}
+
+static void add_matrix(looker *l, const char *tensor, uint32_t parts, size_t n, size_t n_cols, const float *x) {
+    stats_plan *p = l->plan;
+    uint64_t hash = pith_hash64(x, n * n_cols * sizeof *x) ^ n_cols;
     bool empty = true; /* zeros say nothing about who else reads them */
     for (size_t i = 0; i < n * n_cols && empty; i++) empty = x[i] == 0;
     stats_input *in = &p->at[p->n];
     memcpy(in->name, tensor, strlen(tensor) + 1);
     in->cols = (uint32_t)n_cols;
-    in->owner = p->n && !empty && hash == l->last_hash ? l->last_owner : p->n;
+    in->parts = parts;
+    bool shares = p->n && !empty && hash == l->last_hash && p->at[l->last_owner].parts == parts;
+    in->owner = shares ? l->last_owner : p->n;
     l->last_hash = hash;
     l->last_owner = in->owner;
-    p->calls[p->n_calls++] = p->n++;
+    p->n++;
+}
+
+static void look_at_input(void *opaque, const char *tensor, size_t n, size_t n_cols, const float *x) {
+    looker *l = opaque;
+    stats_plan *p = l->plan;
+    if (!has_room(l, tensor)) return;
+    bool known = is_known(p, tensor); /* parts of one tensor, such as joint queries, keys and values */
+    p->calls[p->n_calls++] = known ? UINT32_MAX : p->n;
+    if (!known) add_matrix(l, tensor, 1, n, n_cols, x);
+}
+
+static void look_at_expert(void *opaque, const char *tensor, uint32_t expert, size_t n, size_t n_cols, const float *x) {
+    looker *l = opaque;
+    (void)expert;
+    if (!is_known(l->plan, tensor) && has_room(l, tensor)) add_matrix(l, tensor, l->n_experts, n, n_cols, x);
 }
 
 static void look_at_hidden(void *opaque, uint32_t layer, uint32_t sequence, uint32_t first, size_t n, const float *h) {
@@ -55,8 +76,9 @@ static pith_status look(gatherer *g) {
     g->plan.at = pith_alloc(g->ctx, STATS_MAX_CALLS * sizeof *g->plan.at);
     g->plan.calls = g->plan.at ? pith_alloc(g->ctx, STATS_MAX_CALLS * sizeof *g->plan.calls) : NULL;
     if (!g->plan.calls) return pith_alloc_status(g->ctx);
-    looker l = {.ctx = g->ctx, .plan = &g->plan};
-    lm_probe probe = {.opaque = &l, .input = look_at_input, .hidden = look_at_hidden};
+    looker l = {.ctx = g->ctx, .plan = &g->plan, .n_experts = lm_about(g->model)->n_experts};
+    lm_probe probe = {
+        .opaque = &l, .input = look_at_input, .expert_input = look_at_expert, .hidden = look_at_hidden};
     lm_token tokens[LOOK_TOKENS];
     uint32_t n = PITH_MIN(LOOK_TOKENS, g->batch);
     for (uint32_t i = 0; i < n; i++)
@@ -76,6 +98,36 @@ uint32_t gather_token(const gatherer *g, const uint32_t *chunk, uint32_t at) {
 
 /* ---- a pass over the text ---- */
 
+/* Sums of one part of a matrix. */
+static void add_sums(gatherer *g, const stats_input *in, uint32_t part, size_t n, const float *x) {
+    size_t cols = in->cols;
+    double *sum = g->sums + in->sums_at + part * cols, *sum2 = sum + in->parts * cols;
+    for (size_t r = 0; r < n; r++)
+        for (size_t j = 0; j < cols; j++) {
+            double v = (double)x[r * cols + j];
+            sum[j] += v;
+            sum2[j] += v * v;
+        }
+    g->counts[in->counts_at + part] += n;
+}
+
+static void take_expert(void *opaque, const char *tensor, uint32_t expert, size_t n, size_t n_cols, const float *x) {
+    gatherer *g = opaque;
+    if (g->status || !g->sums) return;
+    uint32_t i = g->at_expert, tried = 0;
+    while (tried < g->plan.n && strcmp(g->plan.at[i].name, tensor) != 0) {
+        i = i + 1 < g->plan.n ? i + 1 : 0;
+        tried++;
+    }
+    const stats_input *in = &g->plan.at[i];
+    if (tried == g->plan.n || expert >= in->parts || in->cols != n_cols) {
+        g->status = pith_fail(g->ctx, PITH_E_INTERNAL, "the model asks for an expert that was not there before");
+        return;
+    }
+    g->at_expert = i;
+    if (in->owner == i) add_sums(g, in, expert, n, x);
+}
+
 static void take_input(void *opaque, const char *tensor, size_t n, size_t n_cols, const float *x) {
     gatherer *g = opaque;
     if (g->status) return;
@@ -88,16 +140,7 @@ static void take_input(void *opaque, const char *tensor, size_t n, size_t n_cols
     }
     const stats_input *in = &g->plan.at[i];
     if (in->owner != i) return;
-    if (g->sums) {
-        double *sum = g->sums + in->sums_at, *sum2 = sum + n_cols;
-        for (size_t r = 0; r < n; r++)
-            for (size_t j = 0; j < n_cols; j++) {
-                double v = (double)x[r * n_cols + j];
-                sum[j] += v;
-                sum2[j] += v * v;
-            }
-        g->counts[i] += n;
-    }
+    if (g->sums) add_sums(g, in, 0, n, x);
     if (in->gram && g->grams[in->gram - 1]) {
         g->seen[in->gram - 1] += n;
         g->status = dense_gram_add(g->ctx, g->grams[in->gram - 1], x, n, n_cols);
@@ -161,7 +204,10 @@ static pith_status read_chunk(gatherer *g, const uint32_t *chunk, bool want_logi
 
 static pith_status read_text(gatherer *g) {
     bool want_logits = !g->options->no_output && (g->sums || g->grams_of_output);
-    lm_probe probe = {.opaque = g, .input = take_input, .hidden = g->before ? take_hidden : NULL};
+    lm_probe probe = {.opaque = g,
+                      .input = take_input,
+                      .expert_input = take_expert,
+                      .hidden = g->before ? take_hidden : NULL};
     lm_set_probe(g->session, &probe);
     pith_status status = PITH_OK;
     for (size_t c = 0; c < g->chunks.n_chunks && !status; c++) {
@@ -198,10 +244,12 @@ static pith_status put_small(gatherer *g) {
         status = put_number(g, g->use[v] / read, "the output");
     for (uint32_t i = 0; i < g->plan.n && !status; i++) {
         const stats_input *in = &g->plan.at[i], *owner = &g->plan.at[in->owner];
-        const double *sum = g->sums + owner->sums_at, *sum2 = sum + in->cols;
-        for (uint32_t j = 0; j < in->cols && !status; j++) status = put_number(g, sum2[j], in->name);
-        if (!status) status = put_number(g, (double)g->counts[in->owner], in->name);
-        for (uint32_t j = 0; j < in->cols && !status; j++) status = put_number(g, sum[j], in->name);
+        size_t n = (size_t)in->parts * in->cols;
+        const double *sum = g->sums + owner->sums_at, *sum2 = sum + n;
+        for (size_t j = 0; j < n && !status; j++) status = put_number(g, sum2[j], in->name);
+        for (uint32_t e = 0; e < in->parts && !status; e++)
+            status = put_number(g, (double)g->counts[owner->counts_at + e], in->name);
+        for (size_t j = 0; j < n && !status; j++) status = put_number(g, sum[j], in->name);
     }
     if (!status) status = stats_out_put(g->out, 0, g->small.data, g->small.size);
     pith_buffer_free(g->ctx, &g->small);
@@ -238,7 +286,8 @@ static pith_status put_gram(gatherer *g, uint32_t k, const stats_input *in) {
 static uint64_t small_bytes(const gatherer *g) {
     uint64_t bytes = (uint64_t)g->batch * lm_about(g->model)->n_embd * sizeof(float);
     if (!g->options->no_output) bytes += (uint64_t)lm_about(g->model)->n_vocab * (2 * sizeof(double) + sizeof(float));
-    for (uint32_t i = 0; i < g->plan.n; i++) bytes += (uint64_t)g->plan.at[i].cols * 4 * sizeof(double);
+    for (uint32_t i = 0; i < g->plan.n; i++)
+        bytes += (uint64_t)g->plan.at[i].cols * g->plan.at[i].parts * 4 * sizeof(double);
     return bytes;
 }
 
@@ -283,13 +332,16 @@ static void drop_grams(gatherer *g) {
 }
 
 static pith_status start_sums(gatherer *g) {
-    size_t n = 0;
-    for (uint32_t i = 0; i < g->plan.n; i++)
-        if (g->plan.at[i].owner == i) {
-            g->plan.at[i].sums_at = n;
-            n += 2 * (size_t)g->plan.at[i].cols;
-        }
-    g->counts = pith_zalloc(g->ctx, g->plan.n * sizeof *g->counts);
+    size_t n = 0, n_counts = 0;
+    for (uint32_t i = 0; i < g->plan.n; i++) {
+        stats_input *in = &g->plan.at[i];
+        if (in->owner != i) continue;
+        in->sums_at = n;
+        in->counts_at = n_counts;
+        n += 2 * (size_t)in->cols * in->parts;
+        n_counts += in->parts;
+    }
+    g->counts = pith_zalloc(g->ctx, n_counts * sizeof *g->counts);
     g->cosines = g->counts ? pith_zalloc(g->ctx, (g->plan.last_layer + 1) * sizeof *g->cosines) : NULL;
     g->before = g->cosines ? pith_alloc(g->ctx, (size_t)g->batch * lm_about(g->model)->n_embd * sizeof(float)) : NULL;
     g->sums = g->before ? pith_zalloc(g->ctx, n * sizeof *g->sums) : NULL;

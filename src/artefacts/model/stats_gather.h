@@ -11,12 +11,14 @@
 typedef struct stats_input {
     char name[72];
     uint32_t cols;
+    uint32_t parts; /* experts of a stack, told apart but for Gram matrices, which they have none of; else 1 */
     uint32_t owner; /* the first that reads the same input; itself */
     uint32_t gram;  /* 1 + number of the owner's Gram matrix; 0: none */
-    size_t sums_at; /* of owners, in gatherer.sums: [cols] sums, [cols] sums of squares */
+    size_t sums_at; /* of owners, in gatherer.sums: [parts][cols] sums, [parts][cols] sums of squares */
+    size_t counts_at; /* of owners, in gatherer.counts */
 } stats_input;
 
-/* Matrices in the order in which the model asks for them. */
+/* Matrices in the order in which the model asks for them; experts, which it asks for as they are needed, by name. */
 typedef struct stats_plan {
     stats_input *at;
     uint32_t *calls; /* [n_calls] of one evaluation: which matrix, or UINT32_MAX for another part of one */
@@ -40,7 +42,8 @@ typedef struct gatherer {
     pith_status status;
     uint32_t call;
     double *sums;     /* NULL: the small tensors are done */
-    uint64_t *counts; /* [n] */
+    uint64_t *counts; /* [parts] of each owner */
+    uint32_t at_expert; /* the stack that was met last */
     float *before;    /* [batch][n_embd] */
     double *cosines;
     double *use; /* [2][n_vocab] sums of p (1 - p) over what was predicted, of tokens read; NULL: without logits */

@@ -84,9 +84,9 @@ static pith_status put_tensors(head_maker *h, gatherer *g) {
         status = put_tensor(h, STATS_TOKENS, "", TENSOR_F32, 0, 2, lm_about(g->model)->n_vocab, 2);
     for (uint32_t i = 0; i < p->n && !status; i++) {
         const stats_input *in = &p->at[i];
-        status = put_tensor(h, in->name, STATS_SUM2, TENSOR_F32, 0, 2, in->cols, 1);
-        if (!status) status = put_tensor(h, in->name, STATS_COUNTS, TENSOR_F32, 0, 2, 1, 1);
-        if (!status) status = put_tensor(h, in->name, STATS_SUM, TENSOR_F32, 0, 2, in->cols, 1);
+        status = put_tensor(h, in->name, STATS_SUM2, TENSOR_F32, 0, 2, in->cols, in->parts);
+        if (!status) status = put_tensor(h, in->name, STATS_COUNTS, TENSOR_F32, 0, 2, 1, in->parts);
+        if (!status) status = put_tensor(h, in->name, STATS_SUM, TENSOR_F32, 0, 2, in->cols, in->parts);
     }
     for (uint32_t i = 0; i < p->n && !status; i++) {
         const stats_input *in = &p->at[i];
@@ -105,7 +105,8 @@ static pith_status to_buffer(void *opaque, const void *data, size_t size) {
 pith_status stats_head_make(gatherer *g, pith_buffer *head, stats_place **places, size_t *n_places) {
     for (uint32_t i = 0; i < g->plan.n; i++) {
         stats_input *in = &g->plan.at[i];
-        in->gram = g->options->no_gram ? 0 : in->owner == i ? ++g->plan.n_grams : g->plan.at[in->owner].gram;
+        bool none = g->options->no_gram || in->parts > 1;
+        in->gram = none ? 0 : in->owner == i ? ++g->plan.n_grams : g->plan.at[in->owner].gram;
     }
     head_maker h = {.ctx = g->ctx};
     void *pair[] = {g->ctx, head};

@@ -11,9 +11,9 @@ static const char pd_quant_help[] =
     "one part for each matrix, out of 20, chosen by the error of the weights, by the error of the outputs on the\n"
     "calibration text, or by the divergence of the whole network's answers there with the matrices before it rounded\n"
     "and those behind it as they are. Then judges each on another text.\n\n"
-    "      --bits=LIST     such as 2,3 (default 2,3)\n"
-    "      --search=N      chunks that the divergence is searched on (default 3)\n" BUDGET_BENCH_HELP "\nExample:\n"
-    "  pith bench pd-quant --bits=3\n";
+    "      --bits=LIST     such as 2,3 (default 2)\n"
+    "      --search=N      chunks that the divergence is searched on (default 1)\n" BUDGET_BENCH_HELP "\nExample:\n"
+    "  pith bench pd-quant --bits=2,3 --search=4\n";
 
 #define GRID 20
 #define GROUP 32
@@ -212,7 +212,7 @@ static int pd_quant_run(experiment *e, void *own) {
 }
 
 int bench_pd_quant(int argc, char **argv) {
-    pd_quant p = {.b = {BUDGET_BENCH_DEFAULTS}, .bits = "2,3", .search = 3};
+    pd_quant p = {.b = {BUDGET_BENCH_DEFAULTS}, .bits = "2", .search = 1};
     const lm_option extra[] = {BUDGET_BENCH_OPTIONS(p.b),
                                {"bits", 0, LM_TEXT, &p.bits, 0, 0},
                                {"search", 0, LM_NUMBER, &p.search, 1, 1 << 20}};

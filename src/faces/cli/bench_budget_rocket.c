@@ -50,7 +50,7 @@ static int code_all(experiment *e, rocket *r) {
 }
 
 static int choose(experiment *e, rocket *r, const alloc_row *rows, uint64_t bytes, const char *label, double *kl) {
-    model_budget budget = {.method = MODEL_BUDGET_MCKP, .bytes = bytes};
+    model_budget budget = {.method = MODEL_BUDGET_KNAPSACK, .bytes = bytes};
     model_score score;
     exp_step(e, label);
     pith_status status = model_budget_choose(e->ctx, r->v, rows, &budget, NULL, &r->choice);

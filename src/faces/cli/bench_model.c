@@ -21,11 +21,14 @@ static const char bench_model_help[] =
     "      --calibration=FILE  for statistics; must be another text\n"
     "      --stats=FILE        statistics made before: pith model stats\n"
     "      --generate=N        without either: so many tokens that the model says itself (default 32768)\n"
-    "      --group=LIST        only these: blocks, flagship, spread, scalar, vector, prune, repair\n"
+    "      --group=LIST        blocks, flagship, spread, allocate, scalar, vector, prune, repair; or all\n"
+    "                          (default: some of each kind, about a minute for the built-in model)\n"
     "      --recipes=LIST      only these, by name: rtn-4,gptq-4\n"
     "      --recipe=RECIPE     this one too; up to 16 times\n"
-    "      --chunks=N          chunks of the text (default 16; 0: all)\n"
-    "      --items=N           cloze items (default 200; 0: none)\n"
+    "      --matrices=NAMES    code only matrices whose names match these patterns: 'blk.9.*, blk.10.*'\n"
+    "      --resume=FILE       keep results in FILE, and take from it what an earlier run has finished\n"
+    "      --chunks=N          chunks of the text (default 4; 0: all)\n"
+    "      --items=N           cloze items (default 100; 0: none)\n"
     "      --seed=N            of items and generated text (default 1)\n"
     "      --list              the table of recipes, nothing else\n"
     "      --plot=FILE.svg     draw size against KL\n"
@@ -40,11 +43,10 @@ static const char bench_model_help[] =
     "  pith bench model --group=blocks,flagship --plot=curve.svg\n";
 
 #define RECIPES_MOST 16
-#define SPREAD_CHUNKS 4 /* of the calibration text, read once for each matrix */
 
 typedef struct bench_options {
     lm_options common;
-    const char *text, *calibration, *stats, *group, *names, *plot;
+    const char *text, *calibration, *stats, *group, *names, *plot, *resume, *matrices;
     uint64_t generate, chunks, items, seed;
     bool list;
     const char *recipes[RECIPES_MOST];
@@ -64,7 +66,7 @@ static bool in_list(const char *list, const char *name) {
 static int check_list(const char *list, const char *what, bool groups) {
     for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',') {
         size_t n = strcspn(p, ",");
-        bool known = false;
+        bool known = groups && n == 3 && strncmp(p, "all", n) == 0;
         for (unsigned i = 0; i < bench_n_codes && !known; i++) {
             const char *name = groups ? bench_codes[i].group : bench_codes[i].name;
             known = strlen(name) == n && strncmp(name, p, n) == 0;
@@ -79,19 +81,25 @@ static int choose(bench_models *b, const bench_options *o) {
     if (o->names && check_list(o->names, "recipe", false) != CLI_OK) return CLI_FAIL;
     b->results = calloc(bench_n_codes + o->n_recipes, sizeof *b->results);
     if (!b->results) return cli_error("out of memory");
-    bool all = !o->group && !o->names && !o->n_recipes;
-    for (unsigned i = 0; i < bench_n_codes; i++)
-        if (all || (o->group && in_list(o->group, bench_codes[i].group)) ||
-            (o->names && in_list(o->names, bench_codes[i].name)))
-            b->results[b->n++].code = bench_codes[i];
+    const char *names = o->names || o->group || o->n_recipes ? o->names : bench_few;
+    bool all = o->group && in_list(o->group, "all");
+    b->matrices = o->matrices;
+    for (unsigned i = 0; i < bench_n_codes; i++) {
+        if (!all && !(o->group && in_list(o->group, bench_codes[i].group)) &&
+            !(names && in_list(names, bench_codes[i].name)))
+            continue;
+        const bench_code *c = &bench_codes[i];
+        if (o->matrices && c->spread > 0 && !c->method) continue; /* the closed form is of all matrices */
+        b->results[b->n++].code = bench_codes[i];
+    }
     for (unsigned i = 0; i < o->n_recipes; i++) { /* what is wrong with one is said before any work */
         pith_recipe *recipe;
         if (archive_recipe(b->ctx, o->recipes[i], strlen(o->recipes[i]), &recipe) != PITH_OK)
             return lm_failed(b->ctx, NULL);
         pith_recipe_free(b->ctx, recipe);
-        b->results[b->n++].code = (bench_code){"given", "given", NULL, o->recipes[i], NULL, 0, true};
+        b->results[b->n++].code = (bench_code){.name = "given", .group = "given", .recipe = o->recipes[i], .data = true};
     }
-    return CLI_OK;
+    return o->resume ? bench_resume_read(b, o->resume) : CLI_OK;
 }
 
 static int list_codes(void) {
@@ -158,28 +166,6 @@ static int calibrate(bench_models *b, const bench_options *o, const lm_model *m,
     return CLI_OK;
 }
 
-/* A text for spreading bits, which is not the one to judge by: the calibration text, or one of the model's own. */
-static int spread_bits(bench_models *b, const bench_options *o, const lm_model *m, pith_buffer *text) {
-    model_ruler_options ro = {.n_ctx = o->common.n_ctx, .n_chunks = SPREAD_CHUNKS, .n_threads = o->common.n_threads};
-    uint64_t n = SPREAD_CHUNKS * (o->common.n_ctx ? o->common.n_ctx : 512u) + 64;
-    model_judge *j = NULL;
-    lm_progress progress;
-    lm_progress_start(&progress, b->ctx, "spreading bits", "matrices");
-    pith_status status =
-        text->size ? PITH_OK : model_stats_own_text(b->ctx, m, n, o->seed + 1, o->common.n_threads, text);
-    if (!status) status = model_judge_new(b->ctx, b->base, text->data, text->size, &ro, &j);
-    if (!status) status = model_spread_new(b->ctx, b->base, b->stats, j, &b->spread);
-    model_judge_free(b->ctx, j);
-    lm_progress_clear(&progress, b->ctx);
-    return status ? lm_failed(b->ctx, NULL) : CLI_OK;
-}
-
-static bool wants_spread(const bench_models *b) {
-    for (unsigned i = 0; i < b->n; i++)
-        if (b->results[i].code.spread > 0) return true;
-    return false;
-}
-
 static bool wants_data(const bench_models *b) {
     for (unsigned i = 0; i < b->n; i++)
         if (b->results[i].code.data) return true;
@@ -192,12 +178,16 @@ static pith_status code_model(bench_models *b, model_judge *j, bench_result *r) 
     const model_stats *stats = r->code.data ? b->stats : NULL;
     if (r->code.type) {
         const tensor_type_info *info = tensor_type_named(r->code.type, strlen(r->code.type));
-        return model_try_type(b->ctx, b->base, info->type, stats, model_judge_overlay(j), &r->trial);
+        return model_try_type(b->ctx, b->base, info->type, b->matrices, stats, model_judge_overlay(j), &r->trial);
     }
     pith_recipe *recipe;
     pith_buffer text = {0};
-    pith_status status = r->code.recipe ? pith_buffer_append(b->ctx, &text, r->code.recipe, strlen(r->code.recipe))
-                                        : model_spread_recipe(b->ctx, b->spread, r->code.spread, &text);
+    pith_status status = PITH_OK;
+    const char *code = r->made ? r->made : r->code.recipe;
+    if (b->matrices && !r->made && !(status = pith_buffer_append(b->ctx, &text, b->matrices, strlen(b->matrices))))
+        status = pith_buffer_append(b->ctx, &text, " -> ", 4);
+    if (!status)
+        status = pith_buffer_append(b->ctx, &text, code, strlen(code));
     if (!status) status = archive_recipe(b->ctx, (const char *)text.data, text.size, &recipe);
     pith_buffer_free(b->ctx, &text);
     if (status) return status;
@@ -212,6 +202,10 @@ static int try_all(bench_models *b, model_judge *j) {
     char label[64];
     for (unsigned i = 0; i < b->n; i++) {
         bench_result *r = &b->results[i];
+        if (r->done) {
+            bench_model_row(b, i);
+            continue;
+        }
         pith_begin(b->ctx);
         snprintf(label, sizeof label, "%u of %u, %s", i + 1, b->n, r->code.name);
         lm_progress_start(&progress, b->ctx, label, "steps");
@@ -221,9 +215,12 @@ static int try_all(bench_models *b, model_judge *j) {
         if (!status) status = model_judge_score_rows(b->ctx, j, &r->score, r->kl);
         lm_progress_clear(&progress, b->ctx);
         r->done = !status;
+        r->n_kl = status ? 0 : b->positions;
+        if (b->matrices) r->trial.other_weights = r->trial.other_bytes = 0;
         if (status) cli_safe_text(r->message, sizeof r->message, pith_error(b->ctx));
         if (status == PITH_E_CANCELLED) return lm_failed(b->ctx, NULL);
         bench_model_row(b, i);
+        if (!status && bench_resume_add(b, r) != CLI_OK) return CLI_FAIL;
     }
     return CLI_OK;
 }
@@ -246,8 +243,9 @@ static int judge(bench_models *b, const bench_options *o, const pith_buffer *tex
     b->items = model_ruler_items(ruler);
     b->perplexity = model_ruler_perplexity(ruler);
     b->halves = model_judge_halves(j);
-    bench_model_head(b);
-    int result = try_all(b, j);
+    int result = bench_resume_begin(b);
+    if (result == CLI_OK) bench_model_head(b);
+    if (result == CLI_OK) result = try_all(b, j);
     model_judge_free(b->ctx, j);
     return result;
 }
@@ -263,12 +261,11 @@ static int run(bench_models *b, const bench_options *o) {
     if (result == CLI_OK) result = lm_text_or_default(b->ctx, o->text, &text);
     if (result == CLI_OK && wants_data(b)) result = calibrate(b, o, m, &text, &calibration);
     b->base = m ? (tensor_file *)lm_file(m) : NULL;
-    if (result == CLI_OK && wants_spread(b)) result = spread_bits(b, o, m, &calibration);
+    if (result == CLI_OK) result = bench_model_allocate(b, m, o->seed, &calibration);
     pith_buffer_free(b->ctx, &calibration);
     if (result == CLI_OK) result = judge(b, o, &text);
     if (result == CLI_OK) result = bench_model_report(b);
     if (result == CLI_OK && o->plot) result = bench_model_plot(b, o->plot, o->common.force);
-    model_spread_free(b->ctx, b->spread);
     model_stats_close(b->ctx, b->stats);
     pith_buffer_free(b->ctx, &text);
     if (m) lm_close(b->ctx, m);
@@ -297,13 +294,15 @@ static int take_recipes(bench_options *o, int *argc, char **argv) {
 }
 
 int bench_model_main(int argc, char **argv) {
-    bench_options o = {.generate = 32768, .chunks = 16, .items = 200, .seed = 1};
+    bench_options o = {.generate = 32768, .chunks = 4, .items = 100, .seed = 1};
     const lm_option extra[] = {{"text", 0, LM_TEXT, &o.text, 0, 0},
                                {"calibration", 0, LM_TEXT, &o.calibration, 0, 0},
                                {"stats", 0, LM_TEXT, &o.stats, 0, 0},
                                {"group", 0, LM_TEXT, &o.group, 0, 0},
                                {"recipes", 0, LM_TEXT, &o.names, 0, 0},
                                {"plot", 0, LM_TEXT, &o.plot, 0, 0},
+                               {"resume", 0, LM_TEXT, &o.resume, 0, 0},
+                               {"matrices", 0, LM_TEXT, &o.matrices, 0, 0},
                                {"generate", 0, LM_NUMBER, &o.generate, 512, 1 << 30},
                                {"chunks", 0, LM_NUMBER, &o.chunks, 0, 1 << 30},
                                {"items", 0, LM_NUMBER, &o.items, 0, 1 << 20},
@@ -323,7 +322,12 @@ int bench_model_main(int argc, char **argv) {
         bench_models b = {.common = &o.common, .ctx = lm_session_of(&o.common)};
         result = b.ctx ? choose(&b, &o) : CLI_FAIL;
         if (result == CLI_OK) result = run(&b, &o);
-        for (unsigned i = 0; b.results && i < b.n; i++) free(b.results[i].kl);
+        bench_resume_end(&b);
+        for (unsigned i = 0; b.results && i < b.n; i++) {
+            free(b.results[i].kl);
+            free(b.results[i].made);
+            json_decref(b.results[i].kept);
+        }
         free(b.results);
         pith_ctx_free(b.ctx);
     }

@@ -37,21 +37,22 @@ static double token_of(const between *p, size_t i) {
     return p->kl * ((1 - p->share) * p->low->kl[i] / mean_of(p->low) + p->share * p->high->kl[i] / mean_of(p->high));
 }
 
-/* The best that codes make of so many bytes: the least KL of all pairs with these bytes between them, or of codes that
- * take more when none takes less. False when all take less. */
+/* The best that codes make of so many bytes: the least KL of all pairs with these bytes between them, or when none takes
+ * less, of the one with the fewest. False when all take less. */
 static bool at_bytes(const bench_models *b, const char *const *names, size_t most, uint64_t bytes, between *out) {
     double least = INFINITY;
-    bool any_low = false;
+    uint64_t fewest = UINT64_MAX;
     for (size_t i = 0; i < most && names[i]; i++) {
         const bench_result *r = find(b, names[i]);
-        any_low |= r && bench_bytes_of(r) <= bytes;
+        if (r) fewest = PITH_MIN(fewest, bench_bytes_of(r));
     }
+    bool any_low = fewest <= bytes;
     for (size_t i = 0; i < most && names[i]; i++)
         for (size_t k = 0; k < most && names[k]; k++) {
             const bench_result *high = find(b, names[i]), *low = any_low ? find(b, names[k]) : high;
             if (!low || !high || !(mean_of(low) > 0) || !(mean_of(high) > 0)) continue;
             double from = (double)bench_bytes_of(low), to = (double)bench_bytes_of(high);
-            if (to * TOLERANCE < (double)bytes || (any_low && from > (double)bytes)) continue;
+            if (to * TOLERANCE < (double)bytes || from > (double)PITH_MAX(bytes, fewest)) continue;
             between p = point_of(low, high, to > from ? ((double)bytes - from) / (to - from) : 0);
             if (!(p.kl < least)) continue;
             *out = p;
@@ -79,8 +80,9 @@ bench_verdict bench_judge_claim(const bench_models *b, const bench_claim *c, cha
     return fabs(mean) <= 2 * error ? BENCH_EQUAL : mean > 0 ? BENCH_HOLDS : BENCH_REFUTED;
 }
 
-/* Bytes at which a group's curve has this KL. False outside the curve. */
-static bool curve_bytes(const bench_models *b, const char *group, double kl, double *bytes) {
+/* Bytes at which a group's curve has this KL. Past an end of the curve that end's; *past says on which side of the
+ * truth that is: 1, more bytes than it takes; -1, fewer. False without a curve. */
+static bool curve_bytes(const bench_models *b, const char *group, double kl, double *bytes, int *past) {
     const bench_result *low = NULL, *high = NULL; /* the largest KL below, the smallest above */
     for (unsigned i = 0; i < b->n; i++) {
         const bench_result *r = &b->results[i];
@@ -88,7 +90,11 @@ static bool curve_bytes(const bench_models *b, const char *group, double kl, dou
         if (mean_of(r) <= kl && (!low || mean_of(r) > mean_of(low))) low = r;
         if (mean_of(r) >= kl && (!high || mean_of(r) < mean_of(high))) high = r;
     }
-    if (!low || !high) return false;
+    *past = !high - !low;
+    if (!low || !high) {
+        if (low || high) *bytes = (double)bench_bytes_of(low ? low : high);
+        return low || high;
+    }
     double a = log(mean_of(low)), c = log(mean_of(high));
     double share = c > a ? (log(kl) - a) / (c - a) : 0;
     *bytes = (double)bench_bytes_of(low) + share * ((double)bench_bytes_of(high) - (double)bench_bytes_of(low));
@@ -98,8 +104,10 @@ static bool curve_bytes(const bench_models *b, const char *group, double kl, dou
 bench_verdict bench_judge_saving(const bench_models *b, const bench_saving *s, double *part) {
     const bench_result *r = find(b, s->name);
     double bytes;
+    int past;
     *part = 0;
-    if (!r || !(mean_of(r) > 0) || !curve_bytes(b, s->group, mean_of(r), &bytes)) return BENCH_UNTRIED;
+    if (!r || !(mean_of(r) > 0) || !curve_bytes(b, s->group, mean_of(r), &bytes, &past)) return BENCH_UNTRIED;
     *part = bytes / (double)bench_bytes_of(r);
+    if ((past > 0 && *part > s->part) || (past < 0 && *part <= s->part)) return BENCH_UNTRIED;
     return *part <= s->part ? BENCH_HOLDS : BENCH_REFUTED;
 }

@@ -19,17 +19,21 @@ static json_t *parts_json(const model_trial *t) {
     return list;
 }
 
-static json_t *result_json(const bench_result *r) {
-    json_t *o = json_pack("{s:s,s:s,s:s?,s:s?,s:s?,s:b}", "name", r->code.name, "group", r->code.group, "systems",
-                          r->code.systems, "recipe", r->code.recipe, "type", r->code.type, "data", (int)r->code.data);
+json_t *bench_result_json(const bench_result *r) {
+    if (r->kept) return json_incref(r->kept);
+    char text[80];
+    json_t *o = json_pack("{s:s,s:s,s:s?,s:s,s:b}", "name", r->code.name, "group", r->code.group, "systems",
+                          r->code.systems, "recipe", bench_code_text(&r->code, text, sizeof text), "data",
+                          (int)r->code.data);
     if (!o || !r->done) {
         if (o) json_object_set_new(o, "failed", cli_json_text(r->message));
         return o;
     }
     const model_trial *t = &r->trial;
     const ruler_comparison *c = &r->score.c;
-    json_object_update_new(o, json_pack("{s:I,s:f,s:f,s:o,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "bytes",
-                                        (json_int_t)bench_bytes_of(r), "bits_per_weight", model_trial_bits(t),
+    json_object_update_new(o, json_pack("{s:I,s:I,s:f,s:f,s:o,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "bytes",
+                                        (json_int_t)bench_bytes_of(r), "weights",
+                                        (json_int_t)(t->weights + t->other_weights), "bits_per_weight", model_trial_bits(t),
                                         "matrix_bits_per_weight", bits(t->bytes, t->weights), "parts", parts_json(t),
                                         "kl_nats", c->kl.mean, "kl_error", c->kl.error, "kl_p99", c->kl.p99,
                                         "perplexity", c->perplexity, "perplexity_ratio", c->ratio, "same_top",
@@ -43,7 +47,7 @@ static int report_json(const bench_models *b) {
     json_t *rows = json_array(), *claims = json_array();
     char found[512];
     double part;
-    for (unsigned i = 0; i < b->n; i++) json_array_append_new(rows, result_json(&b->results[i]));
+    for (unsigned i = 0; i < b->n; i++) json_array_append_new(rows, bench_result_json(&b->results[i]));
     for (unsigned i = 0; i < bench_n_claims; i++) {
         bench_verdict v = bench_judge_claim(b, &bench_claims[i], found, sizeof found);
         json_array_append_new(claims, json_pack("{s:s,s:s,s:s}", "claim", bench_claims[i].claim, "verdict",
@@ -70,7 +74,8 @@ static int report_json(const bench_models *b) {
 const char *bench_code_text(const bench_code *c, char *room, size_t size) {
     if (c->recipe) return c->recipe;
     if (c->type) return c->type;
-    snprintf(room, size, "step(bits=...) | ctxac @ obs, %g on average", c->spread);
+    snprintf(room, size, "step(bits=...) | ctxac @ obs, %g on average%s%s", c->spread, c->method ? ", by " : "",
+             c->method ? c->method : "");
     return room;
 }
 
@@ -109,8 +114,12 @@ void bench_model_head(const bench_models *b) {
     }
     printf("%s: %llu bytes of tensors, %.3f bits per weight; perplexity %.4f on %s\n", b->model_name,
            (unsigned long long)bytes, bits(bytes, weights), b->perplexity, b->text_name);
-    printf("%zu chunks, %zu positions, %zu cloze items; matrices as %s, all of them coded, embedding and output too\n",
-           b->chunks, b->positions, b->items, b->halves ? "halves" : "floats");
+    printf("%zu chunks, %zu positions, %zu cloze items; matrices as %s, ", b->chunks, b->positions, b->items,
+           b->halves ? "halves" : "floats");
+    if (b->matrices)
+        printf("those coded that are called %s: bytes and bits are theirs\n", b->matrices);
+    else
+        printf("all of them coded, embedding and output too\n");
     printf("calibrated on %s, %llu tokens\n", b->calibration, (unsigned long long)b->calibration_tokens);
     printf("%-15s %11s %7s %10s %8s %9s %7s %6s %9s %8s  %s\n", "", "bytes", "bits", "KL nats", "+-", "ppl", "top-1",
            "flips", "encode s", "decode s", "code");
@@ -149,8 +158,8 @@ int bench_model_plot(const bench_models *b, const char *path, bool replace) {
     }
     char title[160], subtitle[256];
     snprintf(title, sizeof title, "Size against divergence: %.80s", b->model_name);
-    snprintf(subtitle, sizeof subtitle, "KL from the base over %zu positions of %.60s; calibrated on %.60s; pith %s",
-             b->positions, b->text_name, b->calibration, pith_version());
+    snprintf(subtitle, sizeof subtitle, "%zu positions of %.40s, calibrated on %.40s", b->positions, b->text_name,
+             b->calibration);
     figure.title = title;
     figure.subtitle = subtitle;
     figure.panels[0] = (measure_panel){"High and right is better", "1 / KL in nats (logarithmic)", points, n};

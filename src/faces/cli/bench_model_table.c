@@ -1,14 +1,16 @@
 /* The recipes that `pith bench model` tries, and what the published systems behind them claim about their order. */
 #include "faces/cli/bench_model.h"
 
-#define TYPE(name, type, data)                                                                                         \
-    { name, "blocks", NULL, NULL, type, 0, data }
-#define RECIPE(name, group, systems, recipe, data)                                                                     \
-    { name, group, systems, recipe, NULL, 0, data }
+#define TYPE(name_, type_, data_)                                                                                         \
+    { .name = name_, .group = "blocks", .type = type_, .data = data_ }
+#define RECIPE(name_, group_, systems_, recipe_, data_)                                                                     \
+    { .name = name_, .group = group_, .systems = systems_, .recipe = recipe_, .data = data_ }
 #define FLAGSHIP(bits)                                                                                                 \
     RECIPE("step-" bits, BENCH_CURVE, NULL, "step(bits=" bits ") | ctxac @ obs", true)
-#define SPREAD(name, bits)                                                                                             \
-    { name, BENCH_SPREAD, NULL, NULL, NULL, bits, true }
+#define SPREAD(name_, bits_)                                                                                           \
+    { .name = name_, .group = BENCH_SPREAD, .spread = bits_, .data = true }
+#define ALLOCATE(name_, method_, bits_)                                                                                \
+    { .name = name_, .group = "allocate", .method = method_, .spread = bits_, .data = true }
 
 const bench_code bench_codes[] = {
     TYPE("q8_0", "q8_0", false),
@@ -48,6 +50,12 @@ const bench_code bench_codes[] = {
     SPREAD("spread-7", 7),
     SPREAD("spread-8", 8),
 
+    ALLOCATE("alike-3", "uniform", 3),
+    ALLOCATE("lograte-3", "rate", 3),
+    ALLOCATE("greedy-3", "greedy", 3),
+    ALLOCATE("knapsack-3", "knapsack", 3),
+    ALLOCATE("evolve-3", "evolve", 3),
+
     RECIPE("rtn-4", "scalar", NULL, "q(4, group=32)", false),
     RECIPE("rtn-4-g16", "scalar", NULL, "q(4, group=16)", false),
     RECIPE("awq-4", "scalar", NULL, "scale(awq, bits=4, group=32) | q(4, group=32)", true),
@@ -69,6 +77,7 @@ const bench_code bench_codes[] = {
     RECIPE("step-rtn-4", "scalar", NULL, "step(bits=4) | ctxac", false),
     RECIPE("step-4-alone", "scalar", NULL, "step(bits=4, trellis=none) | ctxac @ obs", true),
     RECIPE("step-4.5-alone", "scalar", NULL, "step(bits=4.5, trellis=none) | ctxac @ obs", true),
+    RECIPE("step-3.5-alike", "scalar", NULL, "step(bits=3.5, rows=0) | ctxac @ obs", true),
     RECIPE("step-4-alike", "scalar", NULL, "step(bits=4, rows=0) | ctxac @ obs", true),
     RECIPE("step-4.5-alike", "scalar", NULL, "step(bits=4.5, rows=0) | ctxac @ obs", true),
     RECIPE("step-rans-4", "scalar", NULL, "step(bits=4) | rans @ obs", true),
@@ -106,6 +115,9 @@ const bench_code bench_codes[] = {
 };
 const unsigned bench_n_codes = PITH_COUNT(bench_codes);
 
+const char bench_few[] = "q8_0,q4_K,q4_K-imatrix,gptq-q4_K,step-3.5,step-4,step-6,step-7,rtn-4,awq-4,gptq-4,vq-2-h,"
+                         "magnitude-50,wanda-50,sparsegpt-50,q3,q3-svd,q3-eora";
+
 const bench_claim bench_claims[] = {
     {"error feedback beats rounding at 4 bits (GPTQ)", 1, "gptq-4", {"rtn-4"}},
     {"error feedback beats rounding at 3 bits (GPTQ)", 1, "gptq-3", {"rtn-3"}},
@@ -139,8 +151,12 @@ const bench_claim bench_claims[] = {
     {"whitened low rank > dictionary (S328 ROCKET)", 1, "rocket-80", {"svd-80", "svd-90"}},
     {"groups with scales > entropy-coded steps at 4 bits", 1, "step-4", {"gptq-4"}},
     {"rounding each weight > rounding along a path", 1, "step-4", {"step-4-alone", "step-4.5-alone"}},
-    {"tokens alike > tokens by their use", 1, "step-4", {"step-4-alike", "step-4.5-alike"}},
+    {"tokens alike > tokens by their use", 1, "step-4", {"step-3.5-alike", "step-4-alike", "step-4.5-alike"}},
     {"bits alike > bits spread over matrices", 1, "spread-4", {"step-3.5", "step-4", "step-4.5"}},
+    {"bits alike > a greedy choice over matrices at 3 bits", 1, "greedy-3", {"alike-3", "step-3", "step-3.5"}},
+    {"bits alike > bits by logarithms at 3 bits", 1, "lograte-3", {"alike-3", "step-3", "step-3.5"}},
+    {"greedy > knapsack at 3 bits", 1, "knapsack-3", {"greedy-3"}},
+    {"greedy > evolution at 3 bits (S011)", 1, "evolve-3", {"greedy-3", "knapsack-3"}},
     {"bits alike > bits spread over matrices, at 7 bits", 1, "spread-7", {"step-6", "step-7", "step-8"}},
 };
 const unsigned bench_n_claims = PITH_COUNT(bench_claims);

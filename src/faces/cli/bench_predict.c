@@ -12,10 +12,12 @@ static const struct {
     int (*run)(int argc, char **argv);
 } experiments[] = {{"few-shot", bench_few_shot},     {"zip-fit", bench_zip_fit}, {"dated", bench_dated},
                    {"equal-info", bench_equal_info}, {"llmzip", bench_llmzip},   {"lmic", bench_lmic},
-                   {"lmcompress", bench_lmcompress},
+                   {"lmcompress", bench_lmcompress}, {"logzip", bench_logzip}, {"tabular", bench_tabular},
                    {"prune-tasks", bench_prune_tasks}, {"weights", bench_weights}, {"checkpoints", bench_checkpoints}, {"cuts", bench_cuts},
                    {"subspace", bench_subspace}, {"concat-svd", bench_concat_svd}, {"moe", bench_moe},
                    {"family", bench_family}, {"compeft", bench_compeft}, {"rmm", bench_rmm},
+                   {"surgeon", bench_surgeon}, {"heapr", bench_heapr}, {"embedding", bench_embedding}, {"codecs", bench_codecs}, {"atoms", bench_atoms}, {"context-tasks", bench_context}, {"facts", bench_facts},
+                   {"low-data", bench_low_data},
                   {"evopress", bench_evopress},     {"casp", bench_casp},
                   {"pd-quant", bench_pd_quant},     {"gaussian", bench_gaussian},
                   {"bitstack", bench_bitstack},     {"rocket", bench_rocket}};

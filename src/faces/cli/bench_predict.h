@@ -74,6 +74,8 @@ int bench_zip_fit(int argc, char **argv);
 int bench_dated(int argc, char **argv);
 int bench_equal_info(int argc, char **argv);
 int bench_llmzip(int argc, char **argv);
+int bench_logzip(int argc, char **argv);
+int bench_tabular(int argc, char **argv);
 int bench_lmic(int argc, char **argv);
 int bench_lmcompress(int argc, char **argv);
 int bench_prune_tasks(int argc, char **argv);
@@ -86,5 +88,13 @@ int bench_moe(int argc, char **argv);
 int bench_family(int argc, char **argv);
 int bench_compeft(int argc, char **argv);
 int bench_rmm(int argc, char **argv);
+int bench_surgeon(int argc, char **argv);
+int bench_heapr(int argc, char **argv);
+int bench_embedding(int argc, char **argv);
+int bench_codecs(int argc, char **argv);
+int bench_atoms(int argc, char **argv);
+int bench_context(int argc, char **argv);
+int bench_facts(int argc, char **argv);
+int bench_low_data(int argc, char **argv);
 
 #endif

@@ -14,7 +14,9 @@ static const char runtime_help[] =
     "For the model in several types of weights, one thread: times 40 requests in processor seconds\n"
     "(each the best of --repeats), fits the running time on 10 of them, predicts the 30 others. Then\n"
     "measures again while busy threads run beside the fastest model, and compares the order of the\n"
-    "models by idealised time (what the fit gives for the 30 requests) and by wall time.\n\n"
+    "models by idealised time (what the fit gives for the 30 requests) and by wall time. The fit has\n"
+    "four terms: a start, tokens read, tokens generated, and the positions of both, for attention;\n"
+    "the published one, with prefill in three straight pieces, is shown beside it.\n\n"
     "      --types=LIST    types besides the model's own (default q8_0,q2_K)\n"
     "      --repeats=N     runs of each request (default 3)\n"
     "      --load=N        busy threads (default: twice the processors)\n" LM_COMMON_HELP;
@@ -27,9 +29,10 @@ static const char runtime_help[] =
 typedef struct runtime_row {
     const char *name;
     ruler_runtime fit[2];            /* quiet, busy */
-    ruler_runtime_error error, more; /* quiet; more: with the term of positions */
+    ruler_runtime_error error, pieces; /* quiet; pieces: the model of the paper, prefill in straight pieces */
     double ideal[2], raw[2];         /* seconds of the 30 requests, quiet and busy: predicted; wall time */
     bool loaded;
+    ruler_timing all[N_ALL];         /* quiet */
 } runtime_row;
 
 /* Every fourth request is one to fit on, so that both kinds see the same machine. Prompts run over the range of the
@@ -86,18 +89,19 @@ static pith_status measure_model(pith_ctx *ctx, const lm_model *m, uint32_t most
     double wall[N_ALL];
     choose_requests(most, all);
     pith_status status = ruler_runtime_measure(ctx, m, all, N_ALL, repeats, wall);
+    if (!busy) memcpy(row->all, all, sizeof all);
     split_requests(all, fit, check);
-    if (!status) status = ruler_runtime_fit(ctx, fit, N_FIT, RULER_KNOTS, false, &row->fit[busy]);
+    if (!status) status = ruler_runtime_fit(ctx, fit, N_FIT, 0, true, &row->fit[busy]);
     if (status) return status;
     row->ideal[busy] = row->raw[busy] = 0;
     for (unsigned i = 0; i < N_CHECK; i++)
         row->ideal[busy] += ruler_runtime_predict(&row->fit[busy], check[i].prompt, check[i].output);
     for (unsigned i = 0; i < N_ALL; i++) row->raw[busy] += to_fit(i) ? 0 : wall[i];
     if (busy) return PITH_OK;
-    ruler_runtime with;
+    ruler_runtime pieces;
     status = ruler_runtime_check(ctx, &row->fit[0], check, N_CHECK, &row->error);
-    if (!status) status = ruler_runtime_fit(ctx, fit, N_FIT, RULER_KNOTS, true, &with);
-    return status ? status : ruler_runtime_check(ctx, &with, check, N_CHECK, &row->more);
+    if (!status) status = ruler_runtime_fit(ctx, fit, N_FIT, RULER_KNOTS, false, &pieces);
+    return status ? status : ruler_runtime_check(ctx, &pieces, check, N_CHECK, &row->pieces);
 }
 
 /* Whether the second run, under load, puts the models in the order of the quiet idealised times. */
@@ -118,13 +122,18 @@ static int report(const lm_options *o, const runtime_row *rows, unsigned n, unsi
         json_t *list = json_array();
         for (unsigned i = 0; i < n; i++) {
             const runtime_row *r = &rows[i];
-            json_array_append_new(list, json_pack("{s:s,s:b,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "type", r->name,
+            json_t *requests = json_array();
+            for (unsigned k = 0; k < N_ALL; k++)
+                json_array_append_new(requests,
+                                      json_pack("{s:i,s:i,s:f,s:b}", "prompt", (int)r->all[k].prompt, "output",
+                                                (int)r->all[k].output, "seconds", r->all[k].seconds, "fitted", to_fit(k)));
+            json_array_append_new(list, json_pack("{s:s,s:b,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:o}", "type", r->name,
                                                   "busy", (int)r->loaded, "prefill_per_token", r->fit[0].prefill,
                                                   "per_generated_token", r->fit[0].per_token, "error_mean",
                                                   r->error.mean, "error_p90", r->error.p90, "error_max", r->error.max,
-                                                  "error_mean_with_positions", r->more.mean, "idealised_quiet",
+                                                  "error_mean_in_pieces", r->pieces.mean, "idealised_quiet",
                                                   r->ideal[0], "idealised_busy", r->ideal[1], "wall_quiet", r->raw[0],
-                                                  "wall_busy", r->raw[1]));
+                                                  "wall_busy", r->raw[1], "requests", requests));
         }
         return cli_json_print(stdout,
                               json_pack("{s:o,s:i,s:o,s:b,s:b}", "model", cli_json_text(lm_model_label(o->model)),
@@ -143,8 +152,8 @@ static int report(const lm_options *o, const runtime_row *rows, unsigned n, unsi
         printf("%-8s %11.4f %10.4f %5.1f %% %5.1f %% %5.1f %% %10.3f %11.3f %10.3f %10.3f%s\n", r->name,
                r->fit[0].prefill * 1e3, r->fit[0].per_token * 1e3, r->error.mean * 100, r->error.p90 * 100,
                r->error.max * 100, r->ideal[0], r->ideal[1], r->raw[0], r->raw[1], r->loaded ? " busy" : "");
-        printf("%-8s %22s %5.1f %% %5.1f %% %5.1f %%\n", "", "with positions", r->more.mean * 100, r->more.p90 * 100,
-               r->more.max * 100);
+        printf("%-8s %22s %5.1f %% %5.1f %% %5.1f %%\n", "", "prefill in pieces", r->pieces.mean * 100, r->pieces.p90 * 100,
+               r->pieces.max * 100);
     }
     printf("90 %% of the predictions are within %.1f %%: %s the 5 %% that a quiet machine should give\n", worst * 100,
            worst <= 0.05 ? "inside" : "outside");

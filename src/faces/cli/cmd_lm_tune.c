@@ -1,4 +1,4 @@
-/* pith lm tune: a model's last matrix, trained on texts of one kind. */
+/* pith lm tune: a model's last matrix, or all of it, trained on texts of one kind. */
 #include <string.h>
 
 #include "faces/cli/cmd_lm.h"
@@ -10,16 +10,19 @@ static const char tune_help[] =
     "The rest of the model stays as it is, so this takes minutes, not hours. The last tenth of the text is held\n"
     "out: the matrix that codes it best is kept, and what it gains there is printed.\n\n"
     "  -o, --output=OUT    the GGUF file to write\n"
-    "      --epochs=N      walks over the text at most (default 8)\n"
-    "      --rate=X        size of a step, relative to the matrix (default 0.01)\n"
+    "      --all           train all weights, not the last matrix alone (llama, deci and qwen2 models)\n"
+    "      --epochs=N      walks over the text at most (default 8; with --all 4)\n"
+    "      --rate=X        size of a step, relative to the matrix (default 0.01); with --all of AdamW (0.001)\n"
     "      --held-out=X    share of the text that is held out (default 0.1)\n"
     "  -f, --force         overwrite OUT\n" LM_COMMON_HELP
     "\nExamples:\n"
     "  pith lm tune -o logs.gguf yesterday.log\n"
+    "  pith lm tune --all -o novel.gguf chapters.txt\n"
     "  pith --model=logs.gguf today.log\n";
 
 typedef struct tune_command {
     const char *output;
+    bool all;
     uint64_t epochs;
     double rate, held_out;
 } tune_command;
@@ -36,11 +39,20 @@ static int read_all(pith_ctx *ctx, const lm_options *o, pith_buffer *text) {
     return result;
 }
 
-static int write_model(pith_ctx *ctx, const lm_model *m, const lm_options *o, const char *path, const float *head) {
+/* Floats stay floats; weights of other types become F16. */
+static tensor_type matrices_of(const lm_model *m) {
+    const tensor_view *t = tensor_find(lm_file(m), "token_embd.weight");
+    return t && (t->type == TENSOR_F32 || t->type == TENSOR_BF16) ? TENSOR_F32 : TENSOR_F16;
+}
+
+/* One of head and net is there. */
+static int write_model(pith_ctx *ctx, const lm_model *m, const lm_options *o, const char *path, const float *head,
+                       const train_net *net) {
     lm_writer w;
     int result = lm_writer_open(&w, ctx, path, o->force);
     if (result != CLI_OK) return result;
-    pith_status status = tune_write(ctx, m, head, lm_write_piece, &w);
+    pith_status status = net ? train_net_write(ctx, net, matrices_of(m), lm_write_piece, &w)
+                             : tune_write(ctx, m, head, lm_write_piece, &w);
     if (status) lm_failed(ctx, path);
     result = lm_writer_close(&w, status == PITH_OK, o->force);
     return status ? CLI_FAIL : result;
@@ -67,6 +79,7 @@ static int tune(const lm_options *o, const tune_command *c) {
     pith_buffer text = {0};
     lm_progress progress;
     float *head = NULL;
+    train_net *net = NULL;
     tune_report r;
     tune_options to = {.n_epochs = (uint32_t)c->epochs, .n_ctx = o->n_ctx, .n_threads = o->n_threads, .rate = c->rate,
                        .held_out = c->held_out};
@@ -74,14 +87,16 @@ static int tune(const lm_options *o, const tune_command *c) {
     if (result == CLI_OK) result = read_all(ctx, o, &text);
     if (result == CLI_OK) {
         lm_progress_start(&progress, ctx, "tune", "tokens");
-        pith_status status = tune_head(ctx, m, text.data, text.size, &to, &head, &r);
+        pith_status status = c->all ? tune_all(ctx, m, text.data, text.size, &to, &net, &r)
+                                    : tune_head(ctx, m, text.data, text.size, &to, &head, &r);
         lm_progress_clear(&progress, ctx);
         if (status) result = lm_failed(ctx, NULL);
     }
-    if (result == CLI_OK) result = write_model(ctx, m, o, c->output, head);
+    if (result == CLI_OK) result = write_model(ctx, m, o, c->output, head, net);
     if (result == CLI_OK) result = report(o, c, &r);
     if (ctx) {
         pith_free(ctx, head);
+        train_net_free(net);
         pith_buffer_free(ctx, &text);
     }
     if (m) lm_close(ctx, m);
@@ -92,6 +107,7 @@ static int tune(const lm_options *o, const tune_command *c) {
 int lm_tune_main(int argc, char **argv) {
     tune_command c = {0};
     const lm_option extra[] = {{"output", 'o', LM_TEXT, &c.output, 0, 0},
+                               {"all", 0, LM_FLAG, &c.all, 0, 0},
                                {"epochs", 0, LM_NUMBER, &c.epochs, 1, 1000},
                                {"rate", 0, LM_REAL, &c.rate, 0, 0},
                                {"held-out", 0, LM_REAL, &c.held_out, 0, 0}};

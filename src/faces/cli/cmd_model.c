@@ -22,8 +22,7 @@ const char cli_model_help[] =
     "compress      to an archive: without loss, or by a recipe that loses something\n"
     "decompress    from an archive; load is the same\n"
     "explain-size  where the bytes of a model file or an archive are\n"
-    "budget        a recipe that keeps to a size, to bits per weight or to a divergence\n"
-    "allocate      a recipe that spends bits where they matter most\n"
+    "allocate      a recipe that keeps to a size, to bits per weight or to a divergence\n"
     "prune         fewer neurons, heads, layers or channels, as a smaller ordinary GGUF file\n"
     "store         many models in one folder, what they share kept once\n"
     "delta         what makes one model of another; apply is the way back\n"
@@ -59,7 +58,6 @@ static const struct model_verb {
     {"load", model_decompress_main},
     {"explain-size", model_explain_size_main},
     {"prune", model_prune_main},
-    {"budget", model_budget_main},
     {"allocate", model_allocate_main},
     {"eval", model_eval_main},
     {"diff", model_diff_main},

@@ -28,7 +28,6 @@ int model_compress_main(int argc, char **argv);
 int model_decompress_main(int argc, char **argv);
 int model_explain_size_main(int argc, char **argv);
 int model_prune_main(int argc, char **argv);
-int model_budget_main(int argc, char **argv);
 int model_allocate_main(int argc, char **argv);
 int model_store_main(int argc, char **argv);
 int model_split_main(int argc, char **argv);

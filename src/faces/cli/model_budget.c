@@ -1,47 +1,19 @@
-/* pith model budget: which recipe each matrix of a model gets, so that all together take so many bytes, or diverge so
- * much. */
+/* One budget over all matrices of a model: which recipe each gets, so that all together take so many bytes, or diverge
+ * so much. Either bits of one coder are spread (spread.h), or levels are chosen out of a table (budget.h). */
 #include "faces/cli/model_budget.h"
 
 #include <math.h>
 
 #include "artefacts/artefacts.h"
+#include "artefacts/model/model.h"
 #include "faces/cli/model.h"
-
-static const char budget_help[] =
-    "Usage: pith model budget MODEL (--size=BYTES | --bpw=X | --max-kl=X) [OPTIONS]\n\n"
-    "Codes every matrix of MODEL at every level, chooses a level for each, and prints the choice as a recipe, for\n"
-    "pith model compress --recipe. Vectors stay exact. MODEL may be 'default'.\n\n"
-    "      --size=BYTES        of the whole archive at most, all else counted as it is in the file\n"
-    "      --bpw=X             bits for each weight of the model, all tensors counted\n"
-    "      --max-kl=X          nats a token by which answers may differ, measured on the second text\n"
-    "      --levels='A; B'     chains to choose from (default: step | ctxac @ obs at 2, 2.5, 3, 3.5, 4, 5, 6, 8 bits)\n"
-    "      --only=PATTERNS     tensors that take part (default: all matrices)\n"
-    "      --method=METHOD     lagrange (default): one rate of bytes for loss; mckp: exact; evo: evolution under the\n"
-    "                          measured divergence from lagrange on; lograte: bits by the logarithm of losses; uniform\n"
-    "      --loss=LOSS         what adds up: kl (default up to 100 million weights): relative errors of outputs, each\n"
-    "                          times what an error of that matrix alone does to the answers; outputs: without that;\n"
-    "                          share, energy, weights\n"
-    "      --stats=FILE        what the inputs of matrices are like: pith model stats\n"
-    "      --text=FILE         to weigh and search with (default: half of a built-in text)\n"
-    "      --eval-text=FILE    to measure the choice with (default: the other half, of FILE too)\n"
-    "      --chunks=N          of either, at most (default 8); matrices are weighed with a quarter of them\n"
-    "      --generations=N     of evo (default 60); --offspring=N (default 16), --seed=N (default 1)\n"
-    "  -o FILE, --output=FILE  write the recipe there\n"
-    "  -f, --force             overwrite FILE\n"
-    "      --ctx=N             tokens of a chunk (default 512)\n"
-    "  -T#, --threads=#        threads (default: one for each processor)\n"
-    "  -M#, --memory=#         memory limit (default 1G; mapped files do not count)\n"
-    "      --json              one JSON object\n"
-    "  -q                      no progress and no notes\n\n"
-    "Examples:\n"
-    "  pith model budget default --stats=stats.gguf --bpw=3.1\n"
-    "  pith model budget model.gguf --levels='q(3) @ obs; q(4) @ obs' --max-kl=0.02 -o recipe.txt\n";
 
 static const char default_levels[] =
     "step(bits=2) | ctxac @ obs; step(bits=2.5) | ctxac @ obs; step(bits=3) | ctxac @ obs; step(bits=3.5) | ctxac @ obs; "
     "step(bits=4) | ctxac @ obs; step(bits=5) | ctxac @ obs; step(bits=6) | ctxac @ obs; step(bits=8) | ctxac @ obs";
 
 #define WEIGHED_MOST 100000000 /* weights up to which matrices are tried one by one without being asked for */
+#define WEIGHED_TRIALS 512     /* with more matrices than that, layers together */
 
 typedef struct budget_run {
     pith_ctx *ctx;
@@ -52,11 +24,15 @@ typedef struct budget_run {
     lm_model *model; /* owner of file when it is the built-in one */
     model_stats *stats;
     model_budget_method method;
+    bool spreads; /* bits of one coder, not levels of a table */
+    bool even;    /* the same of them for all */
+    uint64_t weights;
     uint64_t size; /* of --size */
     char *levels[MODEL_MAX_LEVELS];
     size_t n_levels;
     model_overlay *overlay;
     model_ruler *search, *judge;
+    model_spread *spread;
     model_variants *v;
     model_fitness fitness;
     alloc_row *rows;
@@ -64,7 +40,7 @@ typedef struct budget_run {
     budget_answer *out;
 } budget_run;
 
-bool budget_requested(const budget_request *r) { return r->size || r->bpw > 0 || r->max_kl > 0; }
+bool budget_requested(const budget_request *r) { return r->size || r->bpw > 0 || r->max_kl > 0 || r->bits > 0; }
 
 /* ---- what is asked for ---- */
 
@@ -114,18 +90,20 @@ static int read_levels(budget_run *b) {
 
 static int read_request(budget_run *b) {
     const budget_request *r = b->r;
-    int method = find_name(r->method, model_budget_names, MODEL_BUDGET_METHODS, MODEL_BUDGET_LAGRANGE);
+    int method = find_name(r->method, model_budget_names, MODEL_BUDGET_METHODS,
+                           r->levels ? MODEL_BUDGET_GREEDY : MODEL_BUDGET_RATE);
     int loss = find_name(r->loss, model_loss_names, MODEL_LOSSES, MODEL_LOSSES);
-    if ((r->bpw > 0) + (r->max_kl > 0) + (r->size != NULL) != 1)
-        return cli_error("one of --size, --bpw and --max-kl, above 0");
+    if ((r->bpw > 0) + (r->max_kl > 0) + (r->size != NULL) + (r->bits > 0) != 1)
+        return cli_error("one of %s--size, --bpw and --max-kl, above 0", r->bits > 0 ? "--lossy, " : "");
     if (r->size && !read_size(r->size, &b->size)) return cli_error("--size: a size such as 2.5GB, not '%s'", r->size);
-    if (method < 0) return cli_error("--method: lagrange, mckp, evo, lograte or uniform, not '%s'", r->method);
+    if (method < 0) return cli_error("--method: rate, greedy, knapsack, evolve or uniform, not '%s'", r->method);
     if (loss < 0) return cli_error("--loss: kl, outputs, share, energy or weights, not '%s'", r->loss);
-    if (method == MODEL_BUDGET_EVO && r->max_kl > 0)
-        return cli_error("--max-kl is searched by sums of losses: not with --method=evo");
+    if (method == MODEL_BUDGET_EVOLVE && r->max_kl > 0)
+        return cli_error("--max-kl is searched by sums of losses: not with --method=evolve");
     b->method = (model_budget_method)method;
     b->out->loss_kind = (model_loss)loss;
-    return read_levels(b);
+    b->spreads = b->method == MODEL_BUDGET_RATE && !r->levels;
+    return b->spreads ? CLI_OK : read_levels(b);
 }
 
 static int open_model(budget_run *b) {
@@ -137,48 +115,82 @@ static int open_model(budget_run *b) {
     } else if (tensor_file_open(b->ctx, path, &b->file) != PITH_OK) {
         return lm_failed(b->ctx, path);
     }
-    uint64_t weights = 0, bytes = 0;
+    uint64_t bytes = 0;
     for (size_t i = 0; i < b->file->n_tensors; i++) {
-        weights += b->file->tensors[i].n_elements;
+        b->weights += b->file->tensors[i].n_elements;
         bytes += b->file->tensors[i].bytes;
     }
     b->out->head_bytes = b->file->file_bytes > bytes ? b->file->file_bytes - bytes : 0;
-    if (b->out->loss_kind == MODEL_LOSSES) b->out->loss_kind = weights <= WEIGHED_MOST ? MODEL_LOSS_KL : MODEL_LOSS_OUTPUTS;
+    if (b->out->loss_kind == MODEL_LOSSES) b->out->loss_kind = b->weights <= WEIGHED_MOST ? MODEL_LOSS_KL : MODEL_LOSS_OUTPUTS;
     if (b->r->stats && model_stats_open(b->ctx, b->r->stats, &b->stats) != PITH_OK) return lm_failed(b->ctx, b->r->stats);
     return CLI_OK;
 }
 
 /* ---- texts ---- */
 
-static pith_status ruler_over(budget_run *b, const lm_model *m, const uint8_t *text, size_t size, model_ruler **out) {
-    model_ruler_options o = {
-        .n_ctx = b->common->n_ctx, .n_chunks = (size_t)b->r->chunks, .n_threads = b->common->n_threads};
+static pith_status ruler_over(budget_run *b, const lm_model *m, const uint8_t *text, size_t size, uint64_t chunks,
+                              model_ruler **out) {
+    model_ruler_options o = {.n_ctx = b->common->n_ctx, .n_chunks = (size_t)chunks, .n_threads = b->common->n_threads};
     pith_status status = model_ruler_new(b->ctx, m, text, size, &o, out);
     if (!status && !model_ruler_forget_base(*out))
         status = pith_fail(b->ctx, PITH_E_LIMIT, "the model's answers do not fit the memory limit: fewer --chunks, or -M");
     return status;
 }
 
-static int open_rulers(budget_run *b) {
-    pith_buffer text = {0}, second = {0};
+/* Floats where they take a third of what memory is left at most, else halves. */
+static pith_status open_overlay(budget_run *b) {
+    uint64_t used = pith_memory_used(b->ctx), limit = pith_ctx_memory(b->ctx), left = limit > used ? limit - used : 0;
+    bool half = model_overlay_bytes(b->file, NULL, false) > left / 3;
+    return model_overlay_new(b->ctx, b->file, NULL, half, &b->overlay);
+}
+
+typedef struct budget_texts {
+    pith_buffer first, second; /* second: only when it is a file of its own */
+    const uint8_t *judge;
+    size_t search_size, judge_size;
+} budget_texts;
+
+static int read_texts(budget_run *b, budget_texts *t) {
+    const budget_request *r = b->r;
+    int result = lm_text_or_default(b->ctx, r->text, &t->first);
+    if (result == CLI_OK && r->eval_text) result = lm_read_text(b->ctx, r->eval_text, &t->second);
+    if (result != CLI_OK) return result;
+    t->search_size = r->eval_text ? t->first.size : t->first.size / 2;
+    t->judge = r->eval_text ? t->second.data : t->first.data + t->search_size;
+    t->judge_size = r->eval_text ? t->second.size : t->first.size - t->search_size;
+    return CLI_OK;
+}
+
+/* The model is read once for each matrix that is weighed; more text than this does not make the choice better. */
+static uint64_t search_chunks(const budget_run *b) { return b->spreads ? PITH_MAX(b->r->chunks / 8, 1u) : b->r->chunks; }
+
+/* judged: whether the second text is wanted. */
+static pith_status open_rulers(budget_run *b, const budget_texts *t, bool judged) {
     lm_model *m = NULL;
-    const char *what = b->r->text ? b->r->text : "the built-in text";
-    int result = lm_text_or_default(b->ctx, b->r->text, &text);
-    if (result == CLI_OK && b->r->eval_text) result = lm_read_text(b->ctx, b->r->eval_text, &second);
-    size_t half = b->r->eval_text ? text.size : text.size / 2;
-    const pith_buffer *last = b->r->eval_text ? &second : &text;
-    if (result == CLI_OK && b->stats && model_stats_saw(b->stats, last->data, last->size))
-        cli_warn("%s was calibrated on too: what is measured on it is too good", b->r->eval_text ? b->r->eval_text : what);
-    if (result == CLI_OK && (model_overlay_new(b->ctx, b->file, NULL, false, &b->overlay) != PITH_OK ||
-                             model_overlay_open(b->ctx, b->overlay, &m) != PITH_OK))
+    pith_status status = open_overlay(b);
+    if (!status) status = model_overlay_open(b->ctx, b->overlay, &m);
+    if (!status) status = ruler_over(b, m, t->first.data, t->search_size, search_chunks(b), &b->search);
+    if (!status && judged) status = ruler_over(b, m, t->judge, t->judge_size, b->r->chunks, &b->judge);
+    if (m) lm_close(b->ctx, m);
+    return status;
+}
+
+static int open_texts(budget_run *b, bool judged) {
+    budget_texts t = {0};
+    const char *last = b->r->eval_text ? b->r->eval_text : b->r->text ? b->r->text : "the built-in text";
+    int result = read_texts(b, &t);
+    if (result == CLI_OK && judged && b->stats && model_stats_saw(b->stats, t.judge, t.judge_size))
+        cli_warn("%s was calibrated on too: what is measured on it is too good", last);
+    pith_status status = result == CLI_OK ? open_rulers(b, &t, judged) : PITH_OK;
+    if (status && status != PITH_E_CANCELLED && b->spreads && b->r->or_even && !judged) {
+        cli_warn("%s: the same bits for every matrix, as answers cannot be measured: %s", b->name, pith_error(b->ctx));
+        pith_begin(b->ctx);
+        b->even = true;
+    } else if (status) {
         result = lm_failed(b->ctx, b->name);
-    if (result == CLI_OK && ruler_over(b, m, text.data, half, &b->search) != PITH_OK) result = lm_failed(b->ctx, what);
-    if (result == CLI_OK && ruler_over(b, m, b->r->eval_text ? second.data : text.data + half,
-                                       b->r->eval_text ? second.size : text.size - half, &b->judge) != PITH_OK)
-        result = lm_failed(b->ctx, b->r->eval_text ? b->r->eval_text : what);
-    lm_close(b->ctx, m);
-    pith_buffer_free(b->ctx, &text);
-    pith_buffer_free(b->ctx, &second);
+    }
+    pith_buffer_free(b->ctx, &t.first);
+    pith_buffer_free(b->ctx, &t.second);
     return result;
 }
 
@@ -186,7 +198,7 @@ static int open_rulers(budget_run *b) {
 
 static int make_table(budget_run *b) {
     lm_progress progress;
-    bool many = b->method == MODEL_BUDGET_EVO; /* put again and again */
+    bool many = b->method == MODEL_BUDGET_EVOLVE; /* put again and again */
     model_variants_options o = {.levels = (const char *const *)b->levels, .n_levels = b->n_levels, .stats = b->stats,
                                 .only = b->r->only, .keep = many};
     lm_progress_start(&progress, b->ctx, "coding", "weights");
@@ -194,7 +206,8 @@ static int make_table(budget_run *b) {
     lm_progress_clear(&progress, b->ctx);
     if (!status && b->out->loss_kind == MODEL_LOSS_KL) {
         lm_progress_start(&progress, b->ctx, "weighing", "matrices");
-        status = model_variants_slopes(b->ctx, b->v, b->overlay, b->search, PITH_MAX((size_t)b->r->chunks / 4, 1u));
+        status = model_variants_slopes_in(b->ctx, b->v, b->overlay, b->search, PITH_MAX((size_t)b->r->chunks / 4, 1u),
+                                          WEIGHED_TRIALS);
         lm_progress_clear(&progress, b->ctx);
     }
     if (status) return lm_failed(b->ctx, b->name);
@@ -214,6 +227,10 @@ static int make_table(budget_run *b) {
 static int budget_bytes(budget_run *b, uint64_t *bytes) {
     const budget_answer *a = b->out;
     uint64_t all = b->size, taken = a->other_bytes;
+    if (b->r->bits > 0) {
+        *bytes = alloc_bytes_of(b->r->bits, a->weights);
+        return CLI_OK;
+    }
     if (b->r->size) {
         taken += a->head_bytes;
     } else {
@@ -239,7 +256,7 @@ static int choose(budget_run *b) {
         status = model_budget_for_kl(b->ctx, b->v, b->rows, &budget, f, b->r->max_kl, &b->choice, &kl);
     } else {
         if (budget_bytes(b, &budget.bytes) != CLI_OK) return CLI_FAIL;
-        lm_progress_start(&progress, b->ctx, b->method == MODEL_BUDGET_EVO ? "evolving" : "choosing", "generations");
+        lm_progress_start(&progress, b->ctx, b->method == MODEL_BUDGET_EVOLVE ? "evolving" : "choosing", "generations");
         status = model_budget_choose(b->ctx, b->v, b->rows, &budget, f, &b->choice);
     }
     lm_progress_clear(&progress, b->ctx);
@@ -253,15 +270,82 @@ static int answer(budget_run *b) {
     a->bytes = b->choice.bytes;
     a->loss = sum;
     a->exact = b->choice.exact;
-    if (model_variants_recipe(b->ctx, b->v, b->choice.rows, &a->recipe) != PITH_OK ||
-        pith_buffer_append(b->ctx, &a->recipe, "", 1) != PITH_OK)
-        return lm_failed(b->ctx, b->name);
-    if (!b->overlay) return CLI_OK;
+    if (model_variants_recipe(b->ctx, b->v, b->choice.rows, &a->recipe) != PITH_OK) return lm_failed(b->ctx, b->name);
+    if (!b->judge) return CLI_OK;
     b->fitness.ruler = b->judge;
     if (model_fitness_score(&b->fitness, b->choice.rows, &a->score) != PITH_OK) return lm_failed(b->ctx, b->name);
     a->measured = true;
-    a->base_perplexity = model_ruler_perplexity(b->judge);
     return CLI_OK;
+}
+
+/* ---- bits spread ---- */
+
+static int make_spread(budget_run *b) {
+    lm_progress progress;
+    lm_progress_start(&progress, b->ctx, "weighing", "matrices");
+    pith_status status = b->even ? model_spread_even(b->ctx, b->file, b->r->only, &b->spread)
+                                 : model_spread_over(b->ctx, b->file, b->r->only, b->stats, b->overlay, b->search, &b->spread);
+    lm_progress_clear(&progress, b->ctx);
+    if (!status && !b->overlay && !(b->r->bits > 0)) status = open_overlay(b); /* to code into */
+    if (status) return lm_failed(b->ctx, b->name);
+    budget_answer *a = b->out;
+    a->n_units = model_spread_sizes(b->spread, &a->weights, &a->other_weights, &a->other_bytes);
+    return CLI_OK;
+}
+
+/* Names no tensor, so that any bits will do. */
+static pith_status even_recipe(budget_run *b) {
+    char text[64];
+    int n = snprintf(text, sizeof text, "step(bits=%g) | ctxac @ obs", b->r->bits);
+    return pith_buffer_append(b->ctx, &b->out->recipe, text, (size_t)n);
+}
+
+static int choose_bits(budget_run *b) {
+    model_spread_fit fit = {.bits = b->r->bits};
+    pith_status status = PITH_OK;
+    uint64_t bytes = 0;
+    lm_progress progress;
+    if (!(b->r->bits > 0 || b->r->max_kl > 0) && budget_bytes(b, &bytes) != CLI_OK) return CLI_FAIL;
+    lm_progress_start(&progress, b->ctx, "fitting", "weights");
+    if (b->r->max_kl > 0)
+        status = model_spread_for_kl(b->ctx, b->spread, b->stats, b->overlay, b->judge, b->r->max_kl, &fit);
+    else if (!(b->r->bits > 0))
+        status = model_spread_for_bytes(b->ctx, b->spread, b->stats, b->overlay, bytes, &fit);
+    lm_progress_clear(&progress, b->ctx);
+    if (!status && b->even && b->r->bits > 0) status = even_recipe(b);
+    else if (!status) status = model_spread_recipe(b->ctx, b->spread, fit.bits, &b->out->recipe);
+    b->out->bits = fit.bits;
+    b->out->bytes = fit.bytes;
+    return status ? lm_failed(b->ctx, b->name) : CLI_OK;
+}
+
+/* What a recipe takes, and what the model answers with it. */
+static pith_status judge_recipe(budget_run *b) {
+    pith_recipe *recipe;
+    model_trial t;
+    lm_model *m;
+    pith_status status = archive_recipe(b->ctx, (const char *)b->out->recipe.data, b->out->recipe.size, &recipe);
+    if (status) return status;
+    status = model_try_recipe(b->ctx, b->file, recipe, b->stats, b->overlay, &t);
+    pith_recipe_free(b->ctx, recipe);
+    if (!status) status = model_overlay_open(b->ctx, b->overlay, &m);
+    if (status) return status;
+    b->out->bytes = t.bytes;
+    status = model_ruler_measure(b->ctx, b->judge, m, &b->out->score);
+    lm_close(b->ctx, m);
+    b->out->measured = !status;
+    return status;
+}
+
+static int spread(budget_run *b, bool measure) {
+    lm_progress progress;
+    int result = make_spread(b);
+    if (result == CLI_OK) result = choose_bits(b);
+    if (result != CLI_OK || !measure || !b->judge) return result;
+    lm_progress_start(&progress, b->ctx, "measuring", "weights");
+    pith_status status = judge_recipe(b);
+    lm_progress_clear(&progress, b->ctx);
+    return status ? lm_failed(b->ctx, b->name) : CLI_OK;
 }
 
 void budget_answer_free(pith_ctx *ctx, budget_answer *a) { pith_buffer_free(ctx, &a->recipe); }
@@ -274,15 +358,23 @@ int budget_find(pith_ctx *ctx, const char *model, const lm_options *common, cons
     artefacts_register();
     int result = read_request(&b);
     if (result == CLI_OK) result = open_model(&b);
-    bool text = measure || r->max_kl > 0 || b.method == MODEL_BUDGET_EVO || out->loss_kind == MODEL_LOSS_KL;
-    if (result == CLI_OK && text) result = open_rulers(&b);
-    if (result == CLI_OK) result = make_table(&b);
-    if (result == CLI_OK) result = choose(&b);
-    if (result == CLI_OK) result = answer(&b);
+    bool judged = measure || r->max_kl > 0;
+    bool text = judged || b.spreads || b.method == MODEL_BUDGET_EVOLVE || out->loss_kind == MODEL_LOSS_KL;
+    if (result == CLI_OK && text) result = open_texts(&b, judged);
+    if (result == CLI_OK && b.spreads) {
+        result = spread(&b, measure);
+    } else if (result == CLI_OK) {
+        result = make_table(&b);
+        if (result == CLI_OK) result = choose(&b);
+        if (result == CLI_OK) result = answer(&b);
+    }
+    if (result == CLI_OK && b.judge) out->base_perplexity = model_ruler_perplexity(b.judge);
+    if (result == CLI_OK && pith_buffer_append(ctx, &out->recipe, "", 1) != PITH_OK) result = lm_failed(ctx, NULL);
     out->seconds = model_cpu_seconds() - before;
     if (result != CLI_OK) budget_answer_free(ctx, out);
     model_fitness_free(&b.fitness);
     model_variants_free(ctx, b.v);
+    model_spread_free(ctx, b.spread);
     model_ruler_free(ctx, b.search);
     model_ruler_free(ctx, b.judge);
     model_overlay_free(ctx, b.overlay);
@@ -292,79 +384,5 @@ int budget_find(pith_ctx *ctx, const char *model, const lm_options *common, cons
     for (size_t i = 0; i < b.n_levels; i++) pith_free(ctx, b.levels[i]);
     if (b.file && !b.model) tensor_file_close(ctx, b.file);
     if (b.model) lm_close(ctx, b.model);
-    return result;
-}
-
-/* ---- the command ---- */
-
-static int report_json(const budget_answer *a) {
-    json_t *all = json_pack("{s:s, s:I, s:I, s:I, s:f, s:s, s:f, s:b, s:f}", "recipe", (const char *)a->recipe.data, "bytes",
-                            (json_int_t)a->bytes, "other_bytes", (json_int_t)a->other_bytes, "head_bytes",
-                            (json_int_t)a->head_bytes, "bits_per_weight",
-                            8 * (double)(a->bytes + a->other_bytes) / (double)(a->weights + a->other_weights), "loss_kind",
-                            model_loss_names[a->loss_kind], "loss", a->loss, "exact", a->exact, "cpu_seconds", a->seconds);
-    if (all && a->measured) {
-        json_object_set_new(all, "kl", json_real(a->score.c.kl.mean));
-        json_object_set_new(all, "kl_error", json_real(a->score.c.kl.error));
-        json_object_set_new(all, "perplexity", json_real(a->score.c.perplexity));
-        json_object_set_new(all, "perplexity_base", json_real(a->base_perplexity));
-    }
-    return cli_json_print(stdout, all, JSON_INDENT(1));
-}
-
-static int report(const budget_answer *a) {
-    printf("%s\n", (const char *)a->recipe.data);
-    if (cli_verbosity < 0) return CLI_OK;
-    printf("\ncodes        %llu bytes, %.4f bits a weight in %u tensors\n", (unsigned long long)a->bytes,
-           8 * (double)a->bytes / (double)a->weights, (unsigned)a->n_units);
-    printf("with others  %llu bytes, %.4f bits a weight\n", (unsigned long long)(a->bytes + a->other_bytes),
-           8 * (double)(a->bytes + a->other_bytes) / (double)(a->weights + a->other_weights));
-    printf("%s  %.5f%s\n", a->loss_kind == MODEL_LOSS_KL ? "estimate   " : "sum of loss", a->loss,
-           a->exact ? ", the least there is" : "");
-    if (a->measured) {
-        printf("KL           %.5f +- %.5f nats (%zu positions)\n", a->score.c.kl.mean, a->score.c.kl.error, a->score.c.n);
-        printf("perplexity   %.4f, before %.4f\n", a->score.c.perplexity, a->base_perplexity);
-    }
-    printf("time         %.1f s of processor\n", a->seconds);
-    return CLI_OK;
-}
-
-static int write_recipe(pith_ctx *ctx, const budget_answer *a, const char *path, bool force) {
-    lm_writer writer;
-    if (!path) return CLI_OK;
-    if (lm_writer_open(&writer, ctx, path, force) != CLI_OK) return CLI_FAIL;
-    pith_status status = lm_write_piece(&writer, a->recipe.data, a->recipe.size - 1);
-    return lm_writer_close(&writer, status == PITH_OK, force);
-}
-
-int model_budget_main(int argc, char **argv) {
-    budget_request r = {BUDGET_REQUEST_DEFAULTS};
-    const char *output = NULL;
-    lm_options o;
-    const lm_option extra[] = {BUDGET_REQUEST_OPTIONS(r),
-                               {"only", 0, LM_TEXT, &r.only, 0, 0},
-                               {"loss", 0, LM_TEXT, &r.loss, 0, 0},
-                               {"stats", 0, LM_TEXT, &r.stats, 0, 0},
-                               {"eval-text", 0, LM_TEXT, &r.eval_text, 0, 0},
-                               {"chunks", 0, LM_NUMBER, &r.chunks, 1, 1u << 20},
-                               {"generations", 0, LM_NUMBER, &r.generations, 1, 1u << 20},
-                               {"offspring", 0, LM_NUMBER, &r.offspring, 1, 1u << 16},
-                               {"seed", 0, LM_NUMBER, &r.seed, 0, UINT64_MAX},
-                               {"output", 'o', LM_TEXT, &output, 0, 0}};
-    int result = lm_options_parse(&o, argc, argv, extra, PITH_COUNT(extra), 1);
-    if (result == CLI_OK && o.help) {
-        result = cli_help(budget_help);
-    } else if (result == CLI_OK && o.n_names == 0) {
-        result = cli_error("model budget: which model?");
-    } else if (result == CLI_OK) {
-        budget_answer a = {0};
-        pith_ctx *ctx = lm_session_of(&o);
-        result = ctx ? budget_find(ctx, o.names[0], &o, &r, true, &a) : CLI_FAIL;
-        if (result == CLI_OK) result = write_recipe(ctx, &a, output, o.force);
-        if (result == CLI_OK) result = o.json ? report_json(&a) : report(&a);
-        if (ctx) budget_answer_free(ctx, &a);
-        pith_ctx_free(ctx);
-    }
-    lm_options_free(&o);
     return result;
 }

@@ -1,4 +1,4 @@
-/* One budget over all matrices of a model, as a recipe: for `pith model budget` and `pith model compress`. */
+/* One budget over all matrices of a model, as a recipe: for `pith model allocate` and `pith model compress`. */
 #ifndef CLI_MODEL_BUDGET_H
 #define CLI_MODEL_BUDGET_H
 
@@ -7,8 +7,9 @@
 
 typedef struct budget_request {
     const char *levels, *only, *method, *loss, *stats, *text, *eval_text;
-    const char *size; /* one of these three */
-    double bpw, max_kl;
+    const char *size; /* one of these four */
+    double bpw, max_kl, bits; /* bits: of each weight that is coded */
+    bool or_even;             /* where a model cannot be measured: the same bits for all, with a warning */
     uint64_t chunks, generations, offspring, seed;
 } budget_request;
 
@@ -23,9 +24,10 @@ bool budget_requested(const budget_request *r);
 typedef struct budget_answer {
     pith_buffer recipe; /* ends with a NUL that counts */
     uint32_t n_units, n_levels;
-    uint64_t bytes, weights;             /* of the codes, and in them */
+    uint64_t bytes, weights;             /* of the codes (0: not coded yet), and in them */
     uint64_t other_bytes, other_weights; /* of all other tensors */
     uint64_t head_bytes;                 /* of the file that are in no tensor */
+    double bits;                         /* that bits were spread around; 0: levels were chosen */
     model_loss loss_kind;
     double loss; /* predicted: in nats where the loss is weighed by KL */
     bool exact;  /* no choice has a smaller sum */

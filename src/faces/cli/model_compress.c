@@ -14,16 +14,19 @@ static const char compress_help[] =
     "Usage: pith model compress [OPTIONS] MODEL [ARCHIVE]\n\n"
     "Writes MODEL (GGUF, safetensors, NumPy, llama2.c, rwkv.cpp) to ARCHIVE (default: MODEL" MODEL_JOB_SUFFIX ")\n"
     "without loss, decodes it again and compares before it says so.\n\n"
-    "      --lossy[=BITS]  code matrices with so many bits per weight (default 4): one step for\n"
-    "                      each, errors fed forward, indices in an adaptive arithmetic code.\n"
-    "                      Means --recipe='step(bits=BITS) | ctxac @ obs'\n"
-    "      --recipe=TEXT   code matrices by a recipe, which loses something: rules of\n"
-    "                      PATTERN -> STAGES, by names of tensors. Vectors, and what no pattern\n"
-    "                      names, stay exact\n"
-    "      --size=BYTES    a recipe that keeps the archive below so many bytes: each matrix gets what\n"
-    "                      its errors are worth. Or --bpw=X bits a weight, or --max-kl=X nats by\n"
-    "                      which answers may differ; --levels, --method, --text as in\n"
-    "                      pith model budget, which prints the recipe\n"
+    "      --lossy[=BITS]  code matrices with so many bits per weight on average (default 4), spread by\n"
+    "                      what errors in each do to the answers: step(bits=...) | ctxac @ obs, which is\n"
+    "                      one step for a matrix, errors fed forward, and an adaptive arithmetic code.\n"
+    "                      A model that cannot be run here gets the same bits everywhere\n"
+    "      --size=BYTES    the same with as many bits as fit an archive of so many bytes; or --bpw=X bits\n"
+    "                      a weight, vectors counted; or --max-kl=X, as few as let answers differ by so\n"
+    "                      many nats\n"
+    "      --method=METHOD, --levels='A; B'\n"
+    "                      how bits are chosen: rate, as above, greedy, knapsack, evolve, uniform; as in\n"
+    "                      pith model allocate, which prints the recipe\n"
+    "      --text=FILE     what answers are measured on (default: a built-in text)\n"
+    "      --recipe=TEXT   code matrices by a recipe: rules of PATTERN -> STAGES, by names of tensors.\n"
+    "                      Vectors, and what no pattern names, stay exact\n"
     "      --stats=FILE    what the inputs of matrices are like (pith model stats): errors go where\n"
     "                      they matter least\n"
     "  -o, --output=FILE   the same as ARCHIVE\n"
@@ -43,7 +46,7 @@ static const char compress_help[] =
 typedef struct compression {
     model_job j; /* first: run functions get it */
     const char *recipe, *lossy, *stats;
-    char lossy_recipe[64];
+    char even_recipe[64];
     budget_request budget;
     budget_answer answer;
     pith_model_loss loss;
@@ -57,26 +60,36 @@ static double bits(uint64_t bytes, uint64_t weights) { return 8 * share(bytes, w
 
 /* ---- the work -------------------------------------------------------------------------------------------- */
 
-/* What --lossy stands for. */
+/* What --lossy, --size and so on stand for. */
 static int choose_recipe(compression *c) {
+    budget_request *r = &c->budget;
     if (c->lossy) {
         char *end;
-        double wanted = *c->lossy ? strtod(c->lossy, &end) : DEFAULT_BITS;
-        if (*c->lossy && (*end || !(wanted >= 0.25 && wanted <= 16)))
+        r->bits = *c->lossy ? strtod(c->lossy, &end) : DEFAULT_BITS;
+        if (*c->lossy && (*end || !(r->bits >= 0.25 && r->bits <= 16)))
             return cli_error("model compress: --lossy: bits per weight from 0.25 to 16, not '%s'", c->lossy);
-        if (c->recipe) return cli_error("model compress: --lossy is a recipe; not beside --recipe");
-        snprintf(c->lossy_recipe, sizeof c->lossy_recipe, "step(bits=%g) | ctxac @ obs", wanted);
-        c->recipe = c->lossy_recipe;
     }
-    if (budget_requested(&c->budget)) {
-        if (c->recipe) return cli_error("model compress: a budget chooses the recipe; not beside --recipe or --lossy");
-        c->budget.stats = c->stats;
-        if (budget_find(c->j.ctx, c->j.in, &c->j.o, &c->budget, false, &c->answer) != CLI_OK) return CLI_FAIL;
-        c->recipe = (const char *)c->answer.recipe.data;
+    bool wanted = budget_requested(r);
+    if (wanted && c->recipe)
+        return cli_error("model compress: --lossy, --size and so on choose the recipe; not beside --recipe");
+    if (c->stats && !wanted && !c->recipe)
+        return cli_error("model compress: --stats serves --lossy, a --recipe or a budget");
+    if (!wanted && (r->method || r->levels || r->text))
+        return cli_error("model compress: --method, --levels and --text serve --lossy, --size, --bpw or --max-kl");
+    if (!wanted) return CLI_OK;
+    if (!c->stats)
+        cli_warn("without --stats all inputs count the same; pith model stats MODEL TEXT -o FILE makes them");
+    bool spreads = !r->levels && (!r->method || strcmp(r->method, "rate") == 0);
+    bool uniform = !r->levels && r->method && strcmp(r->method, "uniform") == 0;
+    if (c->lossy && (uniform || (spreads && !(r->bits >= MODEL_SPREAD_LEAST && r->bits <= MODEL_SPREAD_MOST)))) {
+        snprintf(c->even_recipe, sizeof c->even_recipe, "step(bits=%g) | ctxac @ obs", r->bits);
+        c->recipe = c->even_recipe;
+        return CLI_OK;
     }
-    if (c->stats && !c->recipe) return cli_error("model compress: --stats serves --lossy, a --recipe or a budget");
-    if ((c->lossy || budget_requested(&c->budget)) && !c->stats)
-        cli_warn("without --stats all errors count the same; pith model stats MODEL TEXT -o FILE makes them");
+    r->stats = c->stats;
+    r->or_even = true;
+    if (budget_find(c->j.ctx, c->j.in, &c->j.o, r, false, &c->answer) != CLI_OK) return CLI_FAIL;
+    c->recipe = (const char *)c->answer.recipe.data;
     return CLI_OK;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "artefacts/model/model.h"
 #include "faces/cli/model.h"
 
 typedef enum model_format { TO_GGUF, TO_SAFETENSORS, TO_NPY } model_format;
@@ -103,19 +104,6 @@ static int parse_type(conversion *c) {
     return CLI_OK;
 }
 
-/* What takes the place of `type` for such rows: that of llama.cpp's quantiser, and F16 where it gives up. */
-static tensor_type fallback(tensor_type type, uint64_t columns) {
-    if (columns % 32 != 0) return TENSOR_F16;
-    switch (type) {
-    case TENSOR_Q4_K: return TENSOR_Q5_0;
-    case TENSOR_Q5_K: return TENSOR_Q5_1;
-    case TENSOR_Q6_K: return TENSOR_Q8_0;
-    case TENSOR_TQ1_0:
-    case TENSOR_TQ2_0: return TENSOR_Q4_0;
-    default: return TENSOR_IQ4_NL;
-    }
-}
-
 /* The type a tensor gets. */
 static tensor_type choose_type(conversion *c, const tensor_view *t, model_move move) {
     tensor_type type = t->type;
@@ -130,9 +118,9 @@ static tensor_type choose_type(conversion *c, const tensor_view *t, model_move m
     if (columns % info->block == 0) return type;
     if (c->n_fallbacks++ == 0) {
         c->first_fallback = t;
-        c->fallback_type = tensor_type_of(fallback(type, columns));
+        c->fallback_type = tensor_type_of(quantize_fallback(type, columns));
     }
-    return fallback(type, columns);
+    return quantize_fallback(type, columns);
 }
 
 /* What config.json's layouts still need, told by the keys of tensors.h. */

@@ -200,7 +200,7 @@ static pith_status put_code(eval *e, model_overlay *o) {
         count_file(e->other, &e->trial);
         return put_file(e, o);
     }
-    return e->type ? model_try_type(e->ctx, e->base, e->type->type, e->stats, o, &e->trial)
+    return e->type ? model_try_type(e->ctx, e->base, e->type->type, NULL, e->stats, o, &e->trial)
                    : model_try_recipe(e->ctx, e->base, e->recipe, e->stats, o, &e->trial);
 }
 

@@ -11,7 +11,8 @@
 static const char explain_help[] =
     "Usage: pith model explain-size [OPTIONS] FILE\n\n"
     "Says where the bytes of a model file or of an archive (pith model compress) are: by type, and for\n"
-    "what a recipe coded by part: codes, numbers (scales, codebooks, factors), sides of transforms.\n\n"
+    "what a recipe coded by rule, and by part: codes, numbers (scales, codebooks, factors), sides of\n"
+    "transforms.\n\n"
     "      --tensors       every tensor too\n"
     "  -T#, --threads=#    threads (default: one for each processor)\n"
     "  -M#, --memory=#     memory limit (default 1G; mapped files do not count)\n"
@@ -96,6 +97,34 @@ static void count_parts(page *p, const repr_parts *parts) {
     }
 }
 
+/* Of a recipe with several rules what each coded, in their order. */
+static pith_status count_rules(page *p, model_archive *a) {
+    const archive_index *x = archive_about(a);
+    size_t n_rules = 0;
+    pith_status status = PITH_OK;
+    for (size_t i = 0; i < x->n_tensors; i++)
+        if (x->tensors[i].mode == ARCHIVE_CODED) n_rules = PITH_MAX(n_rules, x->tensors[i].rule + 1);
+    for (size_t rule = 0; rule < n_rules && n_rules > 1 && !status; rule++) {
+        pith_buffer text = {0};
+        for (size_t i = 0; i < x->n_tensors && !status; i++) {
+            const archive_tensor *t = &x->tensors[i];
+            char what[96];
+            uint64_t bytes = 0;
+            if (t->mode != ARCHIVE_CODED || t->rule != rule) continue;
+            if (!text.size) { /* the chain without its pattern */
+                pith_recipe_rule chain = *archive_rule(a, i);
+                chain.pattern = NULL;
+                status = pith_recipe_print(p->ctx, &(pith_recipe){.rules = &chain, .n_rules = 1}, &text);
+            }
+            for (size_t k = 0; k < t->n_pieces; k++) bytes += x->pieces[t->first_piece + k].coded_n;
+            snprintf(what, sizeof what, "rule: %.*s", (int)PITH_MIN(text.size, 80u), (const char *)text.data);
+            if (!status) count(p, what, 1, t->n_elements, bytes);
+        }
+        pith_buffer_free(p->ctx, &text);
+    }
+    return status;
+}
+
 static pith_status explain_archive(page *p, model_archive *a) {
     const archive_index *x = archive_about(a);
     uint64_t sum = 0, coded_weights = 0, coded_tensors = 0;
@@ -123,6 +152,7 @@ static pith_status explain_archive(page *p, model_archive *a) {
     }
     if (coded_tensors) count(p, "coded by the recipe", coded_tensors, coded_weights, 0);
     for (size_t i = 0; i < parts.n; i++) count(p, "coded by the recipe", 0, 0, parts.list[i].bytes);
+    if (!status) status = count_rules(p, a);
     count_parts(p, &parts);
     for (size_t i = 0; i < x->n_rest_pieces; i++) count(p, "head and padding", 0, 0, x->pieces[i].coded_n);
     count(p, "header and index", 0, 0, archive_bytes(a) - sum);

@@ -4,9 +4,8 @@
 #include <strings.h>
 
 #include "artefacts/model/model.h"
-#include "faces/cli/cmd_lm.h"
 #include "faces/cli/model.h"
-#include "lm/ruler/ruler.h"
+#include "faces/cli/model_prune.h"
 
 static const char prune_help[] =
     "Usage: pith model prune MODEL [OUT.gguf] [OPTIONS]\n\n"
@@ -14,6 +13,8 @@ static const char prune_help[] =
     "without OUT the model is cut in memory, to see what --eval says. MODEL may be 'default'.\n\n"
     "      --neurons=N|N%     of each feed-forward block stay\n"
     "      --heads=N|N%       query heads stay, as many of each key head\n"
+    "      --uneven           with ziplm, heapr or surgeon and a llama: layers keep different numbers of neurons;\n"
+    "                         surgeon's neurons that give nothing any more are left out\n"
     "      --kv-heads=N|N%    key heads stay; the query heads of the others go with them\n"
     "      --layers=N|N%      layers stay: those that change the stream most\n"
     "      --channels=N|N%    of the width stay\n"
@@ -25,6 +26,11 @@ static const char prune_help[] =
     "                         ziplm: one at a time, the rest making up for it (structured OBS)\n"
     "                         modegpt: ridge leverage scores, then a Nystrom fit\n"
     "                         random: the control\n"
+    "                         heapr: neurons by the curvature of the loss at the block's output (gradients)\n"
+    "                         surgeon: rows and columns of every matrix by the curvature of the loss, the\n"
+    "                         rest making up for it; llama and qwen2, and mixtures of experts as heapr\n"
+    "      --share=N%         with surgeon: of the weights of the layers' matrices go (default 20%)\n"
+    "      --shots=N          with surgeon: in so many steps, each with gradients anew (default 5)\n"
     "      --stats=FILE       what pith model stats gathered, instead of reading a text\n"
     "      --text=FILE        text whose activations count (default: half of the built-in text)\n"
     "      --tokens=N         read at most N tokens of it (default 16384)\n"
@@ -36,14 +42,6 @@ static const char prune_help[] =
     "  -f, --force            overwrite OUT\n" LM_COMMON_HELP "\nExamples:\n"
     "  pith model prune model.gguf smaller.gguf --neurons=75% --method=ziplm --eval\n"
     "  pith model prune default --layers=5 --eval\n";
-
-typedef struct prune_options {
-    lm_options common;
-    const char *neurons, *heads, *kv_heads, *layers, *channels, *method, *text, *stats, *eval_text;
-    uint64_t tokens, seed, chunks;
-    double damp, speedup;
-    bool eval;
-} prune_options;
 
 typedef struct prune_run {
     pith_ctx *ctx;
@@ -64,8 +62,7 @@ typedef struct prune_run {
     double took; /* seconds */
 } prune_run;
 
-/* "75%" or "576" of what there is. */
-static int read_share(const char *option, const char *text, uint32_t n, uint32_t *out) {
+int prune_read_share(const char *option, const char *text, uint32_t n, uint32_t *out) {
     char *end;
     *out = 0;
     if (!text) return CLI_OK;
@@ -83,7 +80,8 @@ static int read_share(const char *option, const char *text, uint32_t n, uint32_t
 static int read_request(prune_run *r) {
     const prune_options *o = r->o;
     prune_request *q = &r->request;
-    *q = (prune_request){.method = PRUNE_WANDA, .damp = o->damp, .seed = o->seed};
+    *q = (prune_request){.method = PRUNE_WANDA, .damp = o->damp, .seed = o->seed,
+                         .uneven = o->uneven};
     if (o->method) {
         unsigned i = 0;
         while (i < N_PRUNE_METHODS && strcasecmp(prune_method_names[i], o->method) != 0) i++;
@@ -100,24 +98,23 @@ static int read_request(prune_run *r) {
                   {"layers", o->layers, r->shape.n_layers, &q->keep.n_layers},
                   {"channels", o->channels, r->shape.n_embd, &q->keep.n_embd}};
     for (size_t i = 0; i < sizeof shares / sizeof *shares; i++)
-        if (read_share(shares[i].name, shares[i].text, shares[i].n, shares[i].into) != CLI_OK) return CLI_FAIL;
+        if (prune_read_share(shares[i].name, shares[i].text, shares[i].n, shares[i].into) != CLI_OK) return CLI_FAIL;
     if (o->speedup != 0 && (o->speedup < 1 || o->neurons))
         return cli_error("prune: --speedup is above 1, and takes the place of --neurons");
     return CLI_OK;
 }
 
 /* The first half of the built-in text is for choosing, the second for measuring. */
-static int read_tokens(prune_run *r, const char *path, bool second, token_list *tokens) {
+static int read_tokens(pith_ctx *ctx, const lm_model *m, const char *path, bool second, token_list *tokens) {
     pith_buffer text = {0};
     size_t size;
     const char *prose = ruler_prose(&size);
-    int result = path ? lm_read_text(r->ctx, path, &text) : CLI_OK;
+    int result = path ? lm_read_text(ctx, path, &text) : CLI_OK;
     if (result == CLI_OK) {
         const char *from = path ? (const char *)text.data : prose + (second ? size / 2 : 0);
-        if (ruler_tokens(r->ctx, r->model, from, path ? text.size : size / 2, tokens) != PITH_OK)
-            result = lm_failed(r->ctx, path);
+        if (ruler_tokens(ctx, m, from, path ? text.size : size / 2, tokens) != PITH_OK) result = lm_failed(ctx, path);
     }
-    pith_buffer_free(r->ctx, &text);
+    pith_buffer_free(ctx, &text);
     return result;
 }
 
@@ -131,7 +128,7 @@ static int gather(prune_run *r) {
         if (!read) read = prune_stats_of(r->ctx, r->file_stats, &r->shape, grams, &r->stats);
         return read ? lm_failed(r->ctx, r->o->stats) : CLI_OK;
     }
-    if (read_tokens(r, r->o->text, false, &tokens) != CLI_OK) return CLI_FAIL;
+    if (read_tokens(r->ctx, r->model, r->o->text, false, &tokens) != CLI_OK) return CLI_FAIL;
     size_t n = PITH_MIN(tokens.n, (size_t)r->o->tokens);
     lm_progress_start(&progress, r->ctx, "reading", "tokens");
     pith_status status = prune_stats_new(r->ctx, r->model, tokens.id, n, r->o->common.n_ctx, grams, &r->stats);
@@ -147,9 +144,10 @@ static int choose_speed(prune_run *r) {
     lm_progress_start(&progress, r->ctx, "timing", "sizes");
     pith_status status = prune_speed_measure(r->ctx, r->model, &r->request, &r->speed);
     lm_progress_clear(&progress, r->ctx);
+    if (!status)
+        status = prune_speed_search(r->ctx, r->model, &r->request, &r->speed, r->o->speedup, &r->request.keep.n_ff);
     if (status) return lm_failed(r->ctx, r->o->common.names[0]);
     double own = r->speed.own;
-    r->request.keep.n_ff = prune_speed_neurons(&r->speed, own / r->o->speedup);
     if (r->request.keep.n_ff == 0)
         return cli_error("prune: --speedup=%g: without any neurons a token takes %.1f %% of its time; "
                          "fewer --layers or --heads have to help",
@@ -190,23 +188,20 @@ static int make(prune_run *r) {
     return result;
 }
 
-/* The new model against the old one. */
-static int compare(prune_run *r, const lm_model *other) {
+int prune_compare(pith_ctx *ctx, const prune_options *o, const lm_model *old, const lm_model *now,
+                  ruler_comparison *out, bool *compared) {
     token_list tokens = {0};
     ruler_chunks chunks;
     lm_progress progress;
-    if (!r->o->eval && !r->o->eval_text) return CLI_OK;
-    if (read_tokens(r, r->o->eval_text, true, &tokens) != CLI_OK) return CLI_FAIL;
-    lm_progress_start(&progress, r->ctx, "measuring", "chunks");
-    pith_status status =
-        ruler_chunks_of(r->ctx, r->model, &tokens, r->o->common.n_ctx, (size_t)r->o->chunks, &chunks);
-    if (!status)
-        status = ruler_compare(r->ctx, r->model, NULL, other, &chunks, r->o->common.n_threads, NULL, NULL,
-                               &r->comparison);
-    lm_progress_clear(&progress, r->ctx);
-    token_list_free(r->ctx, &tokens);
-    r->compared = status == PITH_OK;
-    return status ? lm_failed(r->ctx, r->o->eval_text) : CLI_OK;
+    if (!o->eval && !o->eval_text) return CLI_OK;
+    if (read_tokens(ctx, old, o->eval_text, true, &tokens) != CLI_OK) return CLI_FAIL;
+    lm_progress_start(&progress, ctx, "measuring", "chunks");
+    pith_status status = ruler_chunks_of(ctx, old, &tokens, o->common.n_ctx, (size_t)o->chunks, &chunks);
+    if (!status) status = ruler_compare(ctx, old, NULL, now, &chunks, o->common.n_threads, NULL, NULL, out);
+    lm_progress_clear(&progress, ctx);
+    token_list_free(ctx, &tokens);
+    *compared = status == PITH_OK;
+    return status ? lm_failed(ctx, o->eval_text) : CLI_OK;
 }
 
 /* What came out is opened as any model is: a file that does not load is an error here and now. */
@@ -218,7 +213,7 @@ static int look_at_result(prune_run *r) {
                               : tensor_file_open_memory(r->ctx, r->bytes.data, r->bytes.size, &file);
     if (!status) status = lm_open_file(r->ctx, file, &m);
     int result = status ? lm_failed(r->ctx, path) : CLI_OK;
-    if (result == CLI_OK) result = compare(r, m);
+    if (result == CLI_OK) result = prune_compare(r->ctx, r->o, r->model, m, &r->comparison, &r->compared);
     if (result == CLI_OK && r->o->speedup != 0 &&
         prune_speed_of(r->ctx, r->model, m, &r->seconds_before, &r->seconds) != PITH_OK)
         result = lm_failed(r->ctx, path);
@@ -235,6 +230,19 @@ static json_t *shape_json(const cut_shape *s) {
                      (int)s->head_dim);
 }
 
+void prune_json_comparison(json_t *all, const ruler_comparison *c) {
+    json_object_update_new(all, json_pack("{s:I,s:f,s:f,s:f,s:f,s:f}", "scored", (json_int_t)c->n, "perplexity_before",
+                                          c->perplexity_base, "perplexity", c->perplexity, "kl", c->kl.mean, "kl_error",
+                                          c->kl.error, "same_top", c->same_top));
+}
+
+void prune_print_comparison(const ruler_comparison *c) {
+    printf("perplexity   %.4f, before %.4f (%zu tokens)\n", c->perplexity, c->perplexity_base, c->n);
+    printf("KL           %.5f +- %.5f nats, median %.5f, 99 %% below %.4f\n", c->kl.mean, c->kl.error, c->kl.median,
+           c->kl.p99);
+    printf("same top     %.2f %%\n", 100 * c->same_top);
+}
+
 static int report_json(const prune_run *r, const lm_shape *old) {
     cut_size size = model_cut_size(r->cut);
     json_t *all = json_pack("{s:o,s:s,s:o,s:o,s:I,s:I,s:I,s:I,s:f}", "model", cli_json_text(r->o->common.names[0]),
@@ -243,12 +251,7 @@ static int report_json(const prune_run *r, const lm_shape *old) {
                             (json_int_t)size.n_parameters, "bytes_before", (json_int_t)old->weight_bytes, "bytes",
                             (json_int_t)size.tensor_bytes, "seconds", r->took);
     if (r->stats) json_object_set_new(all, "tokens", json_integer((json_int_t)r->stats->n_tokens));
-    if (r->compared) {
-        const ruler_comparison *c = &r->comparison;
-        json_object_update_new(all, json_pack("{s:I,s:f,s:f,s:f,s:f,s:f}", "scored", (json_int_t)c->n,
-                                              "perplexity_before", c->perplexity_base, "perplexity", c->perplexity,
-                                              "kl", c->kl.mean, "kl_error", c->kl.error, "same_top", c->same_top));
-    }
+    if (r->compared) prune_json_comparison(all, &r->comparison);
     if (r->o->speedup != 0)
         json_object_update_new(all, json_pack("{s:f,s:f,s:f,s:f}", "speedup_asked", r->o->speedup, "speedup",
                                               r->seconds_before / r->seconds, "token_seconds_before",
@@ -271,19 +274,16 @@ static int report(const prune_run *r) {
     print_size("layers", r->shape.n_layers, size.shape.n_layers);
     print_size("channels", r->shape.n_embd, size.shape.n_embd);
     print_size("neurons", r->shape.n_ff, size.shape.n_ff);
+    for (uint32_t l = 0; size.layer_ff && l < size.shape.n_layers; l++)
+        printf("%s%u%s", l ? ", " : "by layer     ", (unsigned)size.layer_ff[l],
+               l + 1 < size.shape.n_layers ? "" : "\n");
     print_size("heads", r->shape.n_heads, size.shape.n_heads);
     print_size("key heads", r->shape.n_kv_heads, size.shape.n_kv_heads);
     printf("parameters   %" PRIu64 " of %" PRIu64 " (%.1f %%)\n", size.n_parameters, old->n_parameters,
            100.0 * (double)size.n_parameters / (double)old->n_parameters);
     cli_size_text(before, old->weight_bytes);
     printf("weights      %s of %s\n", cli_size_text(after, size.tensor_bytes), before);
-    if (r->compared) {
-        const ruler_comparison *c = &r->comparison;
-        printf("perplexity   %.4f, before %.4f (%zu tokens)\n", c->perplexity, c->perplexity_base, c->n);
-        printf("KL           %.5f +- %.5f nats, median %.5f, 99 %% below %.4f\n", c->kl.mean, c->kl.error, c->kl.median,
-               c->kl.p99);
-        printf("same top     %.2f %%\n", 100 * c->same_top);
-    }
+    if (r->compared) prune_print_comparison(&r->comparison);
     if (r->o->speedup != 0) {
         printf("latency      neurons, microseconds a token:");
         for (size_t i = 0; i < r->speed.n; i++)
@@ -319,7 +319,7 @@ static int prune(prune_run *r) {
 }
 
 int model_prune_main(int argc, char **argv) {
-    prune_options o = {.tokens = 16384, .seed = 1, .chunks = 16, .damp = 0.01};
+    prune_options o = {.tokens = 16384, .seed = 1, .chunks = 16, .shots = 5, .damp = 0.01};
     const lm_option extra[] = {
         {"neurons", 0, LM_TEXT, &o.neurons, 0, 0},   {"heads", 0, LM_TEXT, &o.heads, 0, 0},
         {"kv-heads", 0, LM_TEXT, &o.kv_heads, 0, 0}, {"layers", 0, LM_TEXT, &o.layers, 0, 0},
@@ -329,6 +329,8 @@ int model_prune_main(int argc, char **argv) {
         {"tokens", 0, LM_NUMBER, &o.tokens, 1, 1u << 30}, {"seed", 0, LM_NUMBER, &o.seed, 0, UINT64_MAX},
         {"chunks", 0, LM_NUMBER, &o.chunks, 1, 1u << 30}, {"damp", 0, LM_REAL, &o.damp, 0, 0},
         {"speedup", 0, LM_REAL, &o.speedup, 0, 0},   {"eval", 0, LM_FLAG, &o.eval, 0, 0},
+        {"uneven", 0, LM_FLAG, &o.uneven, 0, 0},     {"share", 0, LM_TEXT, &o.share, 0, 0},
+        {"shots", 0, LM_NUMBER, &o.shots, 1, 1000},
     };
     int result = lm_options_parse(&o.common, argc, argv, extra, sizeof extra / sizeof *extra, 2);
     if (result == CLI_OK && o.common.help) {
@@ -337,7 +339,7 @@ int model_prune_main(int argc, char **argv) {
         result = cli_error("model prune: which model? (by name, not by --model)");
     } else if (result == CLI_OK) {
         prune_run r = {.ctx = lm_session_of(&o.common), .o = &o};
-        result = r.ctx ? prune(&r) : CLI_FAIL;
+        result = !r.ctx ? CLI_FAIL : prune_is_curved(o.method) ? prune_curved(r.ctx, &o) : prune(&r);
         pith_ctx_free(r.ctx);
     }
     lm_options_free(&o.common);

@@ -5,6 +5,7 @@
 #include "artefacts/model/model.h"
 #include "faces/cli/cmd_lm.h"
 #include "faces/cli/model.h"
+#include "faces/cli/model_quantize.h"
 
 static const char quantize_help[] =
     "Usage: pith model quantize IN.gguf OUT.gguf --type=MIX [OPTIONS]\n"
@@ -19,6 +20,9 @@ static const char quantize_help[] =
     "      --method=METHOD         rtn: each block is rounded for itself (default); gptq: errors are fed forward\n"
     "                              over each row, where the statistics have the Gram matrix of the inputs\n"
     "      --tensor-type=P=TYPE    tensors in whose name the expression P is found get TYPE; may be said again\n"
+    "      --recipe=TEXT           which tensors get which type, as pith model allocate --for=quantize prints it:\n"
+    "                              PATTERNS -> gguf(TYPE); '@ obs' means --method=gptq. Tensors that it does not name\n"
+    "                              get --type (default q8_0)\n"
     "      --output-type=TYPE      for output.weight (for the embedding where the two are one)\n"
     "      --token-embedding-type=TYPE\n"
     "                              for token_embd.weight\n"
@@ -43,6 +47,10 @@ typedef struct quantize_command {
     bool pure, requantize, dry_run;
     quantize_choice *choices; /* owned */
     size_t n_choices;
+    const char *recipe;
+    quantize_choice *recipe_choices; /* owned */
+    size_t n_recipe_choices;
+    bool recipe_feeds;
 
     pith_ctx *ctx;
     tensor_file *file;
@@ -107,6 +115,12 @@ static int mix_error(const char *name) {
 static int make_options(quantize_command *c, quantize_options *q) {
     *q = (quantize_options){.pure = c->pure, .requantize = c->requantize, .choices = c->choices,
                             .n_choices = c->n_choices, .stats = c->stats, .stats_name = c->imatrix};
+    if (c->recipe) {
+        q->choices = c->recipe_choices;
+        q->n_choices = c->n_recipe_choices;
+        if (c->recipe_feeds && !c->method) q->method = QUANTIZE_GPTQ;
+        if (!c->mix) c->mix = "q8_0";
+    }
     if (!c->mix) return cli_error("quantize: to what? --type=q4_K_M, for example");
     q->mix = quantize_mix_named(c->mix);
     if (!q->mix) return mix_error(c->mix);
@@ -130,6 +144,7 @@ static int parse(quantize_command *c, int argc, char **argv) {
                                {"imatrix", 0, LM_TEXT, &c->imatrix, 0, 0},
                                {"stats", 0, LM_TEXT, &c->stats_path, 0, 0},
                                {"method", 0, LM_TEXT, &c->method, 0, 0},
+                               {"recipe", 0, LM_TEXT, &c->recipe, 0, 0},
                                {"output-type", 0, LM_TEXT, &c->output_type, 0, 0},
                                {"output-tensor-type", 0, LM_TEXT, &c->output_type, 0, 0},
                                {"token-embedding-type", 0, LM_TEXT, &c->embedding_type, 0, 0},
@@ -142,6 +157,7 @@ static int parse(quantize_command *c, int argc, char **argv) {
     if (c->o.help) return CLI_OK;
     if (c->imatrix && c->stats_path) return cli_error("quantize: --imatrix and --stats are the same: one of them");
     if (c->stats_path) c->imatrix = c->stats_path;
+    if (c->recipe && c->n_choices) return cli_error("quantize: --recipe says what --tensor-type does: one of them");
     c->in = c->o.n_names > 0 ? c->o.names[0] : NULL;
     c->out = c->o.n_names > 1 ? c->o.names[1] : NULL;
     if (!c->in) return cli_error("quantize: which file?");
@@ -256,6 +272,8 @@ static int write_file(quantize_command *c) {
 static int run(quantize_command *c) {
     quantize_options options;
     double started = cli_now();
+    if (c->recipe && quantize_recipe_read(c->ctx, c->recipe, &c->recipe_choices, &c->n_recipe_choices, &c->recipe_feeds))
+        return CLI_FAIL;
     if (make_options(c, &options) != CLI_OK) return CLI_FAIL;
     if (c->imatrix && model_stats_open(c->ctx, c->imatrix, &c->stats) != PITH_OK) return lm_failed(c->ctx, c->imatrix);
     options.stats = c->stats;
@@ -279,6 +297,7 @@ int model_quantize_main(int argc, char **argv) {
         c.ctx = lm_session_of(&c.o);
         result = c.ctx ? run(&c) : CLI_FAIL;
         if (c.plan) quantize_plan_free(c.ctx, c.plan);
+        if (c.ctx) quantize_recipe_free(c.ctx, c.recipe_choices, c.n_recipe_choices);
         if (c.stats) model_stats_close(c.ctx, c.stats);
         if (c.file) tensor_file_close(c.ctx, c.file);
         if (c.ctx) pith_ctx_free(c.ctx);

@@ -235,7 +235,7 @@ pith_status store_finish(pith_ctx *ctx, tensor_store *s) {
     meta_string arch;
     if (!meta_text(&s->file, "general.architecture", &arch)) return PITH_OK;
     if ((status = check_finite(ctx, s, arch))) return status;
-    static const char *const known[] = {"llama", "qwen2", "gpt2", "mamba", "bert", "rwkv4"};
+    static const char *const known[] = {"llama", "deci", "qwen2", "gpt2", "mamba", "bert", "rwkv4"};
     for (unsigned i = 0; i < PITH_COUNT(known); i++)
         if (arch.size == strlen(known[i]) && memcmp(arch.data, known[i], arch.size) == 0)
             return check_hyper(ctx, s, arch);

@@ -8,6 +8,7 @@
  *   alloc_order     steps of stacks in the order of gain per byte, so that every budget is a prefix
  *   alloc_lograte   bits by the logarithm of a score
  *   alloc_evo       evolution of level vectors under a measured loss
+ *   alloc_assign    pairs: one column for each row
  *   alloc_share     which matrices code one basis together, within a tolerance
  * Nothing here depends on the number of threads; what is random comes from a seed. */
 #ifndef ALLOCATE_ALLOCATE_H
@@ -117,6 +118,13 @@ typedef struct alloc_evolution {
  * budget->bytes (by_loss is PITH_E_ARGUMENT). Ticks by generations. */
 pith_status alloc_evo(pith_ctx *ctx, const alloc_table *table, const alloc_budget *budget, const alloc_evolution *how,
                       alloc_choice *out);
+
+/* ---- pairs (assign.c) ---------------------------------------------------------------------------------- */
+
+/* The one-to-one assignment of columns to the rows of cost[rows][cols] with the least sum: column[rows], all different.
+ * rows <= cols; costs are finite. Successive shortest paths (Jonker and Volgenant 1987, without their start), at most
+ * rows^2 cols steps. *sum may be NULL. */
+pith_status alloc_assign(pith_ctx *ctx, const float *cost, size_t rows, size_t cols, uint32_t *column, double *sum);
 
 /* ---- bases that matrices share (basis.c): S337 concatenated-matrix SVD --------------------------------- */
 

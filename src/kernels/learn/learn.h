@@ -68,8 +68,8 @@ typedef struct learn_kernels learn_kernels; /* arithmetic */
 extern const learn_kernels learn_float;
 size_t learn_real_bytes(const learn_kernels *k); /* of one number: weights, gradients and values are arrays of such */
 
-#define LEARN_NO_TARGET UINT32_MAX        /* this row's logits are not scored */
-#define LEARN_SAMPLE (UINT32_MAX - 1)     /* its target is drawn from the softmax itself */
+#define LEARN_NO_TARGET UINT32_MAX    /* this row's logits are not scored */
+#define LEARN_SAMPLE (UINT32_MAX - 1) /* its target is drawn from the softmax itself */
 typedef struct learn_batch {
     const uint32_t *tokens, *targets; /* [rows] */
     size_t rows;                      /* a whole number of windows */
@@ -83,13 +83,14 @@ typedef enum learn_mode {
 } learn_mode;
 
 typedef struct learn_run learn_run;
-/* Takes the graph as it is now (frozen parameters too); g must outlive the run. PITH_E_LIMIT says how much is needed. */
+/* Takes the graph as it is now (frozen parameters too); g must outlive the run. PITH_E_LIMIT says how much is needed.
+ */
 pith_status learn_run_new(pith_ctx *ctx, const learn_graph *g, const learn_kernels *k, size_t max_rows, size_t segment,
                           learn_mode mode, learn_run **out);
 void learn_run_free(learn_run *r); /* NULL is fine */
 size_t learn_run_bytes(const learn_run *r);
-/* *nats: the sum over the scored rows; *n_scored: how many. Allocates nothing, so it can be called on any thread. Tokens
- * and targets must be below the heights of the table and of the logits. */
+/* *nats: the sum over the scored rows; *n_scored: how many. Allocates nothing, so it can be called on any thread.
+ * Tokens and targets must be below the heights of the table and of the logits. */
 void learn_forward(learn_run *r, const void *weights, const learn_batch *b, double *nats, size_t *n_scored);
 /* After learn_forward with the same weights and batch: adds the gradient of the sum of the losses to `gradient` (NULL:
  * gradients of values alone). Frozen parameters' parts are not touched. */

@@ -83,6 +83,7 @@ static void begin(cm *m, bool fresh) {
     const cm_size *size = m->size;
     sizes s = sizes_of(size, &m->params, m->max_bytes);
     cm_history_init(&m->history, m->buf, m->params.record);
+    m->history.no_fields = m->params.no_fields;
     if (!fresh) {
         /* new ones come zeroed, and untouched pages of them cost nothing */
         memset(m->table, 0, s.table);

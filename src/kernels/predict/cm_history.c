@@ -67,6 +67,10 @@ static void line_update(cm_history *h, uint8_t c, uint8_t class) {
     h->field_skeleton = 0;
     h->field_digits = false;
     h->field_start = next;
+    if (h->no_fields) {
+        h->skeleton = 0;
+        return;
+    }
     uint32_t *place = &h->field_place[h->skeleton % HISTORY_SLOTS];
     h->field_above = *place;
     *place = next;

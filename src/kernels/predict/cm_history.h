@@ -22,7 +22,7 @@ typedef struct cm_history {
     uint32_t line_start, above_start, above_end; /* positions; above: the line before */
     /* fields of a line: runs between separators; skeleton: the line so far without its numbers */
     uint32_t field, field_start, field_skeleton, skeleton;
-    bool field_digits;
+    bool field_digits, no_fields;       /* no_fields: skeleton and field_above stay 0 */
     uint32_t field_above;               /* where this field of the last line alike began, 0 none */
     uint32_t field_place[HISTORY_SLOTS];/* by skeleton: where such a field last began */
     /* brackets and quotes */

@@ -40,6 +40,7 @@ typedef struct cm_params {
     unsigned record;         /* width of fixed-width records, 2..65535 bytes; 0 when there are none */
     const uint8_t *primer;   /* text both sides learn first, not owned; may be NULL */
     size_t primer_n;
+    bool no_fields;          /* lines' fields and their likes above are no contexts; to measure what they are worth */
 } cm_params;
 /* Bytes at the end of the primer that the state-space model hears too; it is slow. */
 #define CM_SSM_PRIMER ((size_t)24 << 10)
@@ -135,6 +136,14 @@ typedef struct suffix_draft {
  * suffix of it, the most frequent way on; among equal counts the latest. The one with the
  * highest score, the longest context among equals. */
 void suffix_tree_draft(suffix_tree *, const uint32_t *context, size_t n_context, const suffix_rule *, suffix_draft *);
+
+/* ---- latent labels of a table (latent.c) ------------------------------------ */
+
+#define LATENT_MAX 16
+/* Labels below k_rows and k_columns for the rows and columns of a[m][n], by k-means over its `rank` leading singular
+ * vectors, the mean taken off; all three 1..LATENT_MAX. The same labels every time on one machine. */
+pith_status latent_cluster(pith_ctx *, const float *a, size_t m, size_t n, unsigned rank, unsigned k_rows,
+                           unsigned k_columns, uint8_t *row_label, uint8_t *column_label);
 
 /* ---- bwt coder: the output of a Burrows-Wheeler transform (bwt_coder.c) ---- */
 

@@ -182,5 +182,14 @@ const pith_stage represent_branches[] = {
                "2024",
      .params = stack_params,
      .n_params = PITH_COUNT(stack_params)},
+    {.name = "bands",
+     .artefact = "model",
+     .role = "coder",
+     .impl = &bands_ops,
+     .summary = "rows that count most by one chain, all others by another",
+     .source = "A. Ginart et al., Mixed Dimension Embeddings with Application to Memory-Efficient Recommendation "
+               "Systems, 2019",
+     .params = bands_params,
+     .n_params = BANDS_PARAMS},
     {.name = NULL},
 };

@@ -38,4 +38,9 @@ pith_status chain_sweep(const repr_job *job, repr_matrix *w, repr_columns *colum
 /* The chain of argument `param`; NULL when the recipe does not give it. */
 const repr_chain *chain_branch(const repr_job *job, unsigned param);
 
+/* bands(part, often, rare) of rows.c, for the table of branches. */
+enum { BANDS_PART, BANDS_OFTEN, BANDS_RARE, BANDS_PARAMS };
+extern const repr_ops bands_ops;
+extern const pith_param bands_params[BANDS_PARAMS];
+
 #endif

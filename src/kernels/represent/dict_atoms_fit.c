@@ -144,3 +144,49 @@ pith_status atoms_refit(atoms_fit *f, bool unit) {
     pith_free(f->ctx, b);
     return status;
 }
+
+/* ---- the door ---- */
+
+static pith_status fit_of(pith_ctx *ctx, const float *x, size_t n, size_t dim, size_t k, size_t nonzeros, float *cost,
+                          atoms_fit *f) {
+    if (n == 0 || dim == 0 || k < 2 || k > 4096 || nonzeros < 1 || nonzeros > ATOMS_MOST_NONZEROS)
+        return pith_fail(ctx, PITH_E_ARGUMENT, "%zu of %zu atoms for %zu vectors of %zu numbers", nonzeros, k, n, dim);
+    for (size_t d = 0; d < dim; d++) cost[d] = 1;
+    *f = (atoms_fit){.ctx = ctx, .x = x, .cost = cost, .n = n, .dim = dim, .groups = 1, .k = k, .nonzeros = nonzeros};
+    return PITH_OK;
+}
+
+pith_status repr_atoms_learn(pith_ctx *ctx, const float *x, size_t n, size_t dim, size_t k, size_t nonzeros,
+                             unsigned rounds, uint64_t seed, float *atoms) {
+    atoms_fit f = {.n = 0};
+    float *cost = pith_alloc(ctx, PITH_MAX(dim, 1u) * sizeof *cost);
+    pith_status status = cost ? fit_of(ctx, x, n, dim, k, nonzeros, cost, &f) : pith_alloc_status(ctx);
+    if (!status && k > n) status = pith_fail(ctx, PITH_E_ARGUMENT, "%zu atoms for %zu vectors", k, n);
+    f.atoms = atoms;
+    f.index = status ? NULL : pith_alloc(ctx, n * nonzeros * sizeof *f.index);
+    f.value = status ? NULL : pith_alloc(ctx, n * nonzeros * sizeof *f.value);
+    if (!status && (!f.index || !f.value)) status = pith_alloc_status(ctx);
+    vq_set set = {ctx, x, cost, n, dim, 1};
+    if (!status) status = vq_fit(&set, k, 5, seed, atoms);
+    for (unsigned round = 0; round < rounds && !status; round++) {
+        status = atoms_pursue(&f);
+        if (!status) status = atoms_refit(&f, true);
+    }
+    pith_free(ctx, f.index);
+    pith_free(ctx, f.value);
+    pith_free(ctx, cost);
+    return status;
+}
+
+pith_status repr_atoms_code(pith_ctx *ctx, const float *x, size_t n, size_t dim, const float *atoms, size_t k,
+                            size_t nonzeros, uint16_t *index, float *value) {
+    atoms_fit f = {.n = 0};
+    float *cost = pith_alloc(ctx, PITH_MAX(dim, 1u) * sizeof *cost);
+    pith_status status = cost ? fit_of(ctx, x, n, dim, k, nonzeros, cost, &f) : pith_alloc_status(ctx);
+    f.atoms = (float *)(uintptr_t)atoms; /* read only: pursuit changes codes alone */
+    f.index = index;
+    f.value = value;
+    if (!status) status = atoms_pursue(&f);
+    pith_free(ctx, cost);
+    return status;
+}

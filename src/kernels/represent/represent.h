@@ -212,6 +212,17 @@ pith_status repr_delta_encode(pith_ctx *ctx, uint32_t type, const uint8_t *src, 
 pith_status repr_delta_decode(pith_ctx *ctx, uint32_t type, repr_reader *in, const uint8_t *base, uint8_t *dst,
                               size_t bytes);
 
+/* ---- sparse codes of any vectors (dict_atoms_fit.c), what the stage atoms is made of ------------------------ */
+
+#define REPR_ATOMS_NONZEROS 16
+/* k atoms [k][dim] of length 1, of which each of the vectors x[n][dim] is nearly a sum of `nonzeros`: from k-means,
+ * rounds of orthogonal matching pursuit and of least squares in turn. 2 <= k <= 4096, k <= n. */
+pith_status repr_atoms_learn(pith_ctx *ctx, const float *x, size_t n, size_t dim, size_t k, size_t nonzeros,
+                             unsigned rounds, uint64_t seed, float *atoms);
+/* The atoms of each vector by pursuit, and their values by least squares: [n][nonzeros] each. */
+pith_status repr_atoms_code(pith_ctx *ctx, const float *x, size_t n, size_t dim, const float *atoms, size_t k,
+                            size_t nonzeros, uint16_t *index, float *value);
+
 /* ---- blocks for other runtimes (scalar_gguf.c) --------------------------------------------------------- */
 
 /* Blocks of a GGUF type [rows][bytes of a row], errors spread as `@ obs` does where there are statistics (damping 1 %),

@@ -162,10 +162,22 @@ static pith_status sample_new(pith_ctx *ctx, const float *w, step_layout *l, ste
     return PITH_OK;
 }
 
+/* The smallest step whose indices hold the largest weight, and twice that: error feedback moves weights on. A matrix
+ * that is mostly zeros would else ask the rest of it for more bits than an index has. */
+static double least_base(const step_layout *l, const float *w) {
+    float most = 0;
+    for (size_t j = 0; j < l->cols; j++) {
+        float inverse = 1 / step_factor(l->class_of[j]);
+        for (size_t r = 0; r < l->rows; r++)
+            most = PITH_MAX(most, fabsf(w[j * l->rows + r]) * inverse / step_factor(l->row_class[r]));
+    }
+    return (double)most * 2 / STEP_MOST;
+}
+
 /* The step that the wish asks for, and its rules; bits of the matrix in *bits. */
-static double find_base(const step_wish *wish, const step_layout *l, const step_sample *s, double unit,
+static double find_base(const step_wish *wish, const step_layout *l, const step_sample *s, double unit, double least,
                         step_cells *cells, step_rule *rules, double *bits) {
-    double low = unit * 1e-4, high = unit * 64, base = unit * wish->size;
+    double low = PITH_MAX(unit * 1e-4, least), high = unit * 64, base = PITH_MAX(unit * wish->size, least);
     for (unsigned turn = 0; wish->bits > 0 && turn < 20; turn++) {
         base = sqrt(low) * sqrt(high);
         double now = settle_all(wish, l, s, (float)base, cells, rules);
@@ -198,7 +210,8 @@ pith_status step_plan(pith_ctx *ctx, const step_wish *wish, const float *w, cons
     step_cells *cells = status ? NULL : pith_alloc(ctx, sizeof *cells);
     if (!status && !cells) status = pith_alloc_status(ctx);
     if (!status) {
-        double base = find_base(wish, l, &sample, unit, cells, rules, &bits), least = bits;
+        double lowest = least_base(l, w), base = find_base(wish, l, &sample, unit, lowest, cells, rules, &bits);
+        double least = bits;
         size_t best = 1;
         for (size_t planes = 2; l->n_classes > 1 && planes <= PITH_MIN(STEP_PLANES, l->cols); planes *= 2) {
             set_planes(l, &sample, planes);
@@ -206,7 +219,7 @@ pith_status step_plan(pith_ctx *ctx, const step_wish *wish, const float *w, cons
             if (bits < least) least = bits, best = planes;
         }
         set_planes(l, &sample, best);
-        l->base = (float)find_base(wish, l, &sample, unit, cells, rules, &bits);
+        l->base = (float)find_base(wish, l, &sample, unit, lowest, cells, rules, &bits);
     }
     pith_free(ctx, sample.x);
     pith_free(ctx, cells);

@@ -63,6 +63,14 @@ static const pith_param atoms_params[] = {
     PARAM_INT("bits", 2, 8, 4, "bits", "of each value"),
     PARAM_INT("rounds", 0, 50, 8, NULL, "of pursuit and new atoms"),
 };
+static const pith_param hash_params[] = {
+    PARAM_REAL("ratio", 1e-6, 1, 0.25, NULL, "rows of the table, as a part of those of the matrix"),
+    {.name = "parts",
+     .type = PITH_P_CHOICE,
+     .choices = "one|sum|product",
+     .doc = "rows of the table to a row: one, two that are added up, or those of remainder and quotient, multiplied"},
+    {.name = "table", .type = PITH_P_RECIPE, .doc = "how the table is coded; without it as halves"},
+};
 
 const pith_stage represent_vectors[] = {
     {.name = "lowrank",
@@ -136,6 +144,15 @@ const pith_stage represent_vectors[] = {
      .params = atoms_params,
      .n_params = ATOMS_PARAMS,
      .impl = &atoms_ops},
+    {.name = "hash",
+     .artefact = "model",
+     .role = "coder",
+     .summary = "rows that share those of a smaller table, by hashes of their numbers",
+     .source = "K. Weinberger et al., Feature Hashing for Large Scale Multitask Learning, 2009; H.-J. M. Shi et al., "
+               "Compositional Embeddings Using Complementary Partitions, 2020",
+     .params = hash_params,
+     .n_params = HASH_PARAMS,
+     .impl = &hash_ops},
     {.name = NULL},
 };
 

@@ -5,7 +5,8 @@
 
 #include "kernels/represent/represent.h"
 
-extern const repr_ops lowrank_ops, signlowrank_ops, svid_ops, vq_ops, additive_ops, seed_ops, dictionary_ops, atoms_ops;
+extern const repr_ops lowrank_ops, signlowrank_ops, svid_ops, vq_ops, additive_ops, seed_ops, dictionary_ops, atoms_ops,
+    hash_ops;
 
 enum { LOWRANK_RANK, LOWRANK_RATIO, LOWRANK_WHITE, LOWRANK_FACTORS, LOWRANK_PARAMS };
 enum { SIGNLOWRANK_RANK, SIGNLOWRANK_PARAMS };
@@ -15,6 +16,7 @@ enum { AQ_CODEBOOKS, AQ_BITS, AQ_DIM, AQ_BEAM, AQ_ROUNDS, AQ_TOLERANCE, AQ_DAMP,
 enum { SEED_BLOCK, SEED_COEFFICIENTS, SEED_LFSR, SEED_BITS, SEED_PARAMS };
 enum { DICT_KEEP, DICT_KS, DICT_RANK, DICT_NONZEROS, DICT_LAMBDA, DICT_ROUNDS, DICT_PARAMS };
 enum { ATOMS_ATOMS, ATOMS_NONZEROS, ATOMS_DIM, ATOMS_BITS, ATOMS_ROUNDS, ATOMS_PARAMS };
+enum { HASH_RATIO, HASH_PARTS, HASH_TABLE, HASH_PARAMS };
 
 /* ---- what encoders share (vectors.c) ------------------------------------------------------------- */
 

@@ -169,8 +169,10 @@ static pith_status remove_rows(pith_ctx *ctx, const factor *f, const uint8_t *go
     uint32_t *kept = pith_alloc(ctx, n * sizeof *kept), *gone = pith_alloc(ctx, n * sizeof *gone);
     for (size_t i = 0; i < n && kept && gone; i++) {
         if (f->gone[i]) continue;
-        if (go[i]) gone[n_gone++] = (uint32_t)i;
-        else kept[n_kept++] = (uint32_t)i;
+        if (go[i])
+            gone[n_gone++] = (uint32_t)i;
+        else
+            kept[n_kept++] = (uint32_t)i;
     }
     bool solve = f->m && n_kept && n_gone;
     float *square = solve ? pith_alloc(ctx, n_kept * n_kept * sizeof *square) : NULL;
@@ -230,8 +232,8 @@ pith_status select_kronecker_remove_elements(pith_ctx *ctx, const select_kroneck
     for (size_t i = 0; i < n && !status; i++) {
         l[i] = w[at[i]];
         for (size_t j = 0; j < n; j++)
-            square[i * n + j] = (float)(inverse_at(&k->g, at[i] / cols, at[j] / cols) *
-                                        inverse_at(&k->a, at[i] % cols, at[j] % cols));
+            square[i * n + j] =
+                (float)(inverse_at(&k->g, at[i] / cols, at[j] / cols) * inverse_at(&k->a, at[i] % cols, at[j] % cols));
     }
     if (!status) status = dense_solve(ctx, square, n, 0, l, 1);
     for (size_t s = 0; s < n && !status; s++)

@@ -62,12 +62,18 @@ size_t select_indices(const uint8_t *mask, size_t n, uint32_t *indices);
  * tr(W_S ((H^-1)_SS)^-1 W_S^T) is least, and updates W and H^-1 (S289 ZipLM: Kurtic, Frantar, Alistarh 2023).
  * gram: packed lower triangle of H (represent.h's), damp times its mean diagonal added. order[n_groups - least] gets
  * the groups as they go, losses[n_groups - least + 1] the squared error of the outputs, relative to tr(W H W^T), after
- * so many. `least` >= 1 groups stay. Takes about (rows + cols) * cols^2 / 2 products; ticks by groups. */
+ * so many. `least` >= 1 groups stay. Takes about (rows + cols) * cols^2 / 2 products, with groups of one as products of
+ * matrices that take two of cols^2 doubles. Threads of ctx. Ticks by groups. */
 pith_status select_obs_order(pith_ctx *ctx, const float *w, size_t rows, size_t cols, const float *gram, double damp,
                              size_t group, size_t least, uint32_t *order, double *losses);
+/* tr(W (H + added I) W^T): the mean square of the outputs, summed over them. */
+pith_status select_outputs(pith_ctx *ctx, const float *w, size_t rows, size_t cols, const float *gram, double added,
+                           double *sum);
 /* The weights of the kept columns that serve the outputs best in the removed ones' place:
  * out[rows][n_kept] = W H[:, K] (H[K, K] + eps * mean diag)^-1 (least squares; the Nystrom step of S055 MoDeGPT). */
 pith_status select_refit(pith_ctx *ctx, const float *w, size_t rows, size_t cols, const float *gram,
                          const uint32_t *kept, size_t n_kept, double eps, float *out);
+
+#include "kernels/select/kronecker.h"
 
 #endif

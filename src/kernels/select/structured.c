@@ -1,10 +1,12 @@
 /* Removal of columns under the squared error of the outputs, tr((W - W') H (W - W')^T).
  * One at a time: with V = H^-1, removing the group S costs tr(W_S (V_SS)^-1 W_S^T), the rest becomes
- * W - W_S (V_SS)^-1 V_S: and V becomes V - V_:S (V_SS)^-1 V_S:, which leaves V the inverse of what remains of H. */
+ * W - W_S (V_SS)^-1 V_S: and V becomes V - V_:S (V_SS)^-1 V_S:, which leaves V the inverse of what remains of H. Here
+ * for groups such as heads; columns.c for single columns. */
 #include "kernels/select/select.h"
 
 #include <math.h>
 
+#include "kernels/select/removal.h"
 #include "math/dense/dense.h"
 
 typedef struct removal {
@@ -51,16 +53,8 @@ static double solve_rows(removal *r, size_t s) {
     return sum;
 }
 
-/* Costs of single columns come in one pass over W. */
 static void find_costs(removal *r) {
     size_t n = r->cols / r->group;
-    if (r->group == 1) {
-        memset(r->costs, 0, n * sizeof *r->costs);
-        for (size_t i = 0; i < r->rows; i++)
-            for (size_t j = 0; j < n; j++) r->costs[j] += r->w[i * n + j] * r->w[i * n + j];
-        for (size_t j = 0; j < n; j++) r->costs[j] /= r->v[j * n + j];
-        return;
-    }
     for (size_t s = 0; s < n; s++) r->costs[s] = !r->gone[s] && factor(r, s) ? solve_rows(r, s) : 0;
 }
 
@@ -114,25 +108,18 @@ static pith_status run(removal *r, size_t least, double whole, double *half, uin
     return PITH_OK;
 }
 
-/* tr(W H W^T) with the damped H. */
-static double outputs(const float *w, size_t rows, size_t cols, const float *gram, double added) {
-    double sum = 0;
-    for (size_t i = 0; i < rows; i++) {
-        const float *x = w + i * cols;
-        for (size_t j = 0; j < cols; j++) {
-            const float *g = gram + j * (j + 1) / 2;
-            double inner = 0;
-            for (size_t k = 0; k < j; k++) inner += (double)g[k] * x[k];
-            sum += x[j] * (2 * inner + (g[j] + added) * x[j]);
-        }
+pith_status select_outputs(pith_ctx *ctx, const float *w, size_t rows, size_t cols, const float *gram, double added,
+                           double *sum) {
+    float *h = pith_alloc(ctx, cols * cols * sizeof *h), *wh = pith_alloc(ctx, rows * cols * sizeof *wh);
+    *sum = 0;
+    if (h && wh) {
+        dense_unpack(gram, cols, h);
+        dense_gemm(false, false, rows, cols, cols, 1, w, cols, h, cols, 0, wh, cols);
+        for (size_t i = 0; i < rows * cols; i++) *sum += w[i] * (wh[i] + added * w[i]);
     }
-    return sum;
-}
-
-static double mean_diagonal(const float *gram, size_t n) {
-    double sum = 0;
-    for (size_t j = 0; j < n; j++) sum += gram[j * (j + 1) / 2 + j];
-    return n ? sum / (double)n : 0;
+    pith_free(ctx, h);
+    pith_free(ctx, wh);
+    return h && wh ? PITH_OK : pith_alloc_status(ctx);
 }
 
 /* v = U^T U, from the factor of the inverse. */
@@ -156,6 +143,7 @@ pith_status select_obs_order(pith_ctx *ctx, const float *w, size_t rows, size_t 
     if (!rows || !cols || !group || cols % group || least == 0 || least > cols / group)
         return pith_fail(ctx, PITH_E_ARGUMENT, "removal of columns: groups of %zu of %zu, %zu to stay", group, cols,
                          least);
+    if (group == 1) return removal_of_columns(ctx, w, rows, cols, gram, damp, least, order, losses);
     double used = damp;
     removal r = {.ctx = ctx, .rows = rows, .cols = cols, .group = group};
     r.w = pith_alloc(ctx, rows * cols * sizeof *r.w);
@@ -169,8 +157,9 @@ pith_status select_obs_order(pith_ctx *ctx, const float *w, size_t rows, size_t 
     pith_status status = room ? invert(ctx, gram, cols, damp, &used, r.v) : pith_alloc_status(ctx);
     if (!status) {
         for (size_t i = 0; i < rows * cols; i++) r.w[i] = w[i];
-        double whole = outputs(w, rows, cols, gram, used * mean_diagonal(gram, cols));
-        status = run(&r, least, whole, half, order, losses);
+        double whole;
+        status = select_outputs(ctx, w, rows, cols, gram, used * removal_mean_diagonal(gram, cols), &whole);
+        if (!status) status = run(&r, least, whole, half, order, losses);
     }
     void *const owned[] = {r.w, r.v, r.gone, r.small, r.part, r.costs, half};
     for (size_t i = 0; i < PITH_COUNT(owned); i++) pith_free(ctx, owned[i]);

@@ -272,9 +272,10 @@ typedef struct ruler_timing {
     double seconds;
 } ruler_timing;
 #define RULER_KNOTS 2
-/* t = overhead + a0 p + sum a_k max(0, p - knot_k) + (o - 1) g [ + h * sum of the positions of the generated
- * tokens ], by least squares of relative errors (idealised runtime: D. Narayanan et al., 2023; the term in h is
- * ours, for models whose attention counts). */
+/* t = overhead + a0 p + sum a_k max(0, p - knot_k) + (o - 1) g [ + h * sum of the positions of all tokens fed ],
+ * by least squares of relative errors. Knots are the model of D. Narayanan et al., 2023. The term in h is ours: a token
+ * attends to all before it, whether it was read or generated, so that one number holds the bend of both; with it no
+ * knots are needed. */
 typedef struct ruler_runtime {
     double overhead, prefill, bend[RULER_KNOTS], knot[RULER_KNOTS], per_token, per_position;
     uint32_t n_knots;
@@ -294,5 +295,7 @@ pith_status ruler_runtime_check(pith_ctx *ctx, const ruler_runtime *r, const rul
  * of no meaning. `wall`, when not NULL, [n] gets the wall time of the same run. Ticks by runs. */
 pith_status ruler_runtime_measure(pith_ctx *ctx, const lm_model *m, ruler_timing *timings, size_t n, unsigned repeats,
                                   double *wall);
+
+#include "lm/ruler/patterns.h"
 
 #endif

@@ -15,7 +15,7 @@ static unsigned terms_of(const ruler_runtime *r, uint32_t prompt, uint32_t outpu
     x[n++] = p;
     for (uint32_t k = 0; k < r->n_knots; k++) x[n++] = p > r->knot[k] ? p - r->knot[k] : 0;
     x[n++] = more;
-    if (r->positions) x[n++] = more * (p + (more - 1) / 2); /* positions p, p+1, ... of the tokens fed */
+    if (r->positions) x[n++] = (p + more) * (p + more - 1) / 2; /* positions 0, 1, ... of all tokens fed */
     return n;
 }
 

@@ -1,8 +1,8 @@
 /* A llama-like language model (dense or a mixture of experts) in floats, with the exact gradient of its code length.
  *
- * Takes any model of the runtime whose layers are RMS norm, RoPE, attention, SwiGLU or experts: architectures llama and
- * qwen2. The loss is the runtime's own code length up to rounding (tests/lm/train holds it to 1e-4). Work is shared by
- * the threads of the session, and no result depends on how many there are. */
+ * Takes any model of the runtime whose layers are RMS norm, RoPE, attention, SwiGLU or experts: architectures llama,
+ * deci and qwen2. The loss is the runtime's own code length up to rounding (tests/lm/train holds it to 1e-4). Work is
+ * shared by the threads of the session, and no result depends on how many there are. */
 #ifndef LM_TRAIN_TRAIN_H
 #define LM_TRAIN_TRAIN_H
 
@@ -51,13 +51,14 @@ void train_net_restore(train_net *net, const float *values);
 /* Zero-initialise; all may be left so. */
 typedef struct train_hooks {
     void *opaque;
-    /* In the backward pass, on the calling thread, for every weight matrix, last layer first, for some windows at a time:
-     * its inputs x[n_rows][n_in] and the gradient of the SUM of the losses by its outputs g[n_rows][n_out], one row for
-     * each token that went through it. expert: -1 of plain matrices. Names as GGUF has them (tied: token_embd.weight).
-     * The order of calls and the rows in each do not depend on the number of threads. */
+    /* In the backward pass, on the calling thread, for every weight matrix, last layer first, for some windows at a
+     * time: its inputs x[n_rows][n_in] and the gradient of the SUM of the losses by its outputs g[n_rows][n_out], one
+     * row for each token that went through it. expert: -1 of plain matrices. Names as GGUF has them (tied:
+     * token_embd.weight). The order of calls and the rows in each do not depend on the number of threads. */
     void (*linear)(void *opaque, const char *name, int expert, const float *x, const float *g, size_t n_rows,
                    size_t n_in, size_t n_out);
-    /* [n_windows][n_ctx]: the token to score behind each one, TRAIN_NO_TARGET: none; NULL: the next one of the window */
+    /* [n_windows][n_ctx]: the token to score behind each one, TRAIN_NO_TARGET: none; NULL: the next one of the window
+     */
     const uint32_t *target;
     /* Targets are drawn from the model's own distribution instead (where there is a target at all): then the outer
      * product of gradients is the Fisher information. */

@@ -7,6 +7,7 @@
 #define LM_TUNE_TUNE_H
 
 #include "lm/lm.h"
+#include "lm/train/train.h"
 
 typedef struct tune_options {
     uint32_t n_epochs;  /* 0: 8 */
@@ -27,6 +28,15 @@ typedef struct tune_report {
  * tokens. */
 pith_status tune_head(pith_ctx *ctx, const lm_model *m, const void *text, size_t size, const tune_options *options,
                       float **head, tune_report *report);
+
+/* All weights instead of the last matrix (lm/train): some ten times the work of an epoch, memory for four copies of
+ * the weights in F32 and the windows at work. rate is that of AdamW (0: 1e-3), n_epochs 0: 4, n_ctx 0: 256, less for
+ * a short text. The last windows are held out, and the weights that code them best are in *net, which the caller frees
+ * before m; the model's own when nothing was better. Errors as above, and PITH_E_UNSUPPORTED for architectures that
+ * lm/train does not take. n_threads is not looked at: those of the session. */
+pith_status tune_all(pith_ctx *ctx, const lm_model *m, const void *text, size_t size, const tune_options *options,
+                     train_net **net, tune_report *report);
+
 /* ---- step by step: what checkpoints are taken from ---- */
 
 typedef struct tune_run tune_run;

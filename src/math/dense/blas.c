@@ -29,6 +29,7 @@ static bool find_all(void *handle) {
         {"cblas_sgemm", &library.sgemm}, {"cblas_dtrsm", &library.dtrsm}, {"spotrf_", &library.spotrf},
         {"dpotrf_", &library.dpotrf},    {"strtri_", &library.strtri},    {"dtrtri_", &library.dtrtri},
         {"ssyevd_", &library.ssyevd},    {"dsyevd_", &library.dsyevd},    {"sgesdd_", &library.sgesdd},
+        {"cblas_dgemm", &library.dgemm},
     };
     for (size_t i = 0; i < PITH_COUNT(wanted); i++) {
         void *found = dlsym(handle, wanted[i].name);

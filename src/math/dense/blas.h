@@ -17,6 +17,8 @@
 typedef struct blas {
     void (*sgemm)(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b,
                   int ldb, float beta, float *c, int ldc);
+    void (*dgemm)(int order, int ta, int tb, int m, int n, int k, double alpha, const double *a, int lda,
+                  const double *b, int ldb, double beta, double *c, int ldc);
     void (*dtrsm)(int order, int side, int triangle, int ta, int diagonal, int m, int n, double alpha, const double *a,
                   int lda, double *b, int ldb);
     void (*spotrf)(const char *triangle, const int *n, float *a, const int *lda, int *info, size_t);

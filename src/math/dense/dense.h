@@ -20,6 +20,10 @@ void dense_use_plain(bool plain);
 void dense_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda, const float *b,
                 size_t ldb, float beta, float *c, size_t ldc);
 
+/* The same in doubles. */
+void dense_gemm_double(bool ta, bool tb, size_t m, size_t n, size_t k, double alpha, const double *a, size_t lda,
+                       const double *b, size_t ldb, double beta, double *c, size_t ldc);
+
 /* ---- Gram matrices: sums of x x^T in doubles, lower triangle by rows, (i, j <= i) at i(i+1)/2 + j ---- */
 #define DENSE_PACKED(n) ((n) * ((n) + 1) / 2)
 /* gram += X^T X for x[n_rows][n]: products in float over 512 rows at a time, sums in double. Threads of ctx. Every call

@@ -54,6 +54,37 @@ void dense_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, float alpha, con
                    (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
 }
 
+/* Plain C is for machines without the library: rows of c, one term at a time. */
+static void plain_gemm_double(bool ta, bool tb, size_t m, size_t n, size_t k, double alpha, const double *a, size_t lda,
+                              const double *b, size_t ldb, double beta, double *c, size_t ldc) {
+    for (size_t i = 0; i < m; i++) {
+        double *to = c + i * ldc;
+        for (size_t j = 0; j < n; j++) to[j] = beta == 0 ? 0 : beta * to[j];
+        for (size_t l = 0; l < k; l++) {
+            double x = alpha * (ta ? a[l * lda + i] : a[i * lda + l]);
+            const double *row = tb ? b + l : b + l * ldb;
+            size_t step = tb ? ldb : 1;
+            if (step == 1)
+                for (size_t j = 0; j < n; j++) to[j] += x * row[j];
+            else
+                for (size_t j = 0; j < n; j++) to[j] += x * row[j * step];
+        }
+    }
+}
+
+void dense_gemm_double(bool ta, bool tb, size_t m, size_t n, size_t k, double alpha, const double *a, size_t lda,
+                       const double *b, size_t ldb, double beta, double *c, size_t ldc) {
+    if (m == 0 || n == 0) return;
+    const blas *library = blas_open();
+    size_t most = PITH_MAX(PITH_MAX(PITH_MAX(m, n), PITH_MAX(k, lda)), PITH_MAX(ldb, ldc));
+    if (!library || most > INT_MAX || k == 0) {
+        plain_gemm_double(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        return;
+    }
+    library->dgemm(BLAS_ROWS, ta ? BLAS_TRANSPOSED : BLAS_PLAIN, tb ? BLAS_TRANSPOSED : BLAS_PLAIN, (int)m, (int)n,
+                   (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
+}
+
 #define GRAM_TILE 256
 #define GRAM_ROWS 512
 

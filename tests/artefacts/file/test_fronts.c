@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -10,7 +11,8 @@
 #include "artefacts/file/detect.h"
 #include "support/file_data.h"
 
-static const file_front *const fronts[] = {&file_front_text, &file_front_x86, &file_front_record, &file_front_array};
+static const file_front *const fronts[] = {&file_front_text, &file_front_x86, &file_front_record, &file_front_array,
+                                           &file_front_columns};
 
 typedef struct input {
     const char *name;
@@ -74,6 +76,45 @@ static void fill_floats(uint8_t *p, size_t n) {
     }
 }
 
+/* Lines of a few kinds with times, padded numbers, addresses, names that come again, and now and then one of its own. */
+static void fill_log(uint8_t *p, size_t n) {
+    uint32_t r = 3, t = 40000;
+    for (size_t at = 0; at < n;) {
+        char line[200];
+        uint32_t a = data_random(&r), b = data_random(&r), who = a % 7;
+        t += b % 5;
+        int length;
+        switch (b % 9) {
+        case 0: length = snprintf(line, sizeof line, "%c%u odd\n", 'a' + (int)(a % 26), b); break;
+        case 1: case 2: case 3:
+            length = snprintf(line, sizeof line, "%02u:%02u:%02u %5u INFO user%u from 10.0.%u.%u:%u id %08x%08x ok\n", t / 3600 % 24,
+                              t / 60 % 60, t % 60, a % 70000, who, a % 250, b % 250, a >> 16, a, b);
+            break;
+        case 4: length = snprintf(line, sizeof line, "\n"); break;
+        default:
+            length = snprintf(line, sizeof line, "%02u:%02u:%02u %5u WARN user%u lost user%u after %d s, size=%u\r\n", t / 3600 % 24,
+                              t / 60 % 60, t % 60, a % 70000, who, who, (int)(a % 900) - 300, b >> 20);
+        }
+        size_t part = PITH_MIN((size_t)length, n - at);
+        memcpy(p + at, line, part);
+        at += part;
+    }
+}
+
+static void fill_table(uint8_t *p, size_t n) {
+    static const char *const kinds[] = {"red", "green", "blue, dark"};
+    uint32_t r = 9;
+    for (size_t at = 0; at < n;) {
+        char line[200];
+        uint32_t a = data_random(&r);
+        int length = snprintf(line, sizeof line, "%u,\"%s\",%u.%u,,%05u,x%u\n", (unsigned)at, kinds[a % 3], a % 90, a >> 5 & 7,
+                              a >> 17, a >> 28);
+        size_t part = PITH_MIN((size_t)length, n - at);
+        memcpy(p + at, line, part);
+        at += part;
+    }
+}
+
 static const input inputs[] = {
     {"zeros", fill_zeros, NULL},
     {"random", fill_random, NULL},
@@ -83,6 +124,8 @@ static const input inputs[] = {
     {"counters", fill_counters, &file_front_array},
     {"wave", fill_wave, &file_front_array},
     {"floats", fill_floats, &file_front_array},
+    {"log", fill_log, &file_front_columns},
+    {"table", fill_table, &file_front_columns},
 };
 
 /* Whether it paid; checks the inverse if so. */
@@ -195,6 +238,7 @@ static void any_bytes_are_an_error_or_the_right_number(void **state) {
         {{0}, {0}, {0}, {0}},
         {{1, {2}}, {1, {3}}, {1, {100}}, {1, {1024}}},
         {{5, {2, 1, 1, 0, 0}}, {5, {4, 2, 3, 3, 1}}, {5, {8, 3, 256, 7, 0}}, {5, {8, 4, 1, 0, 1}}},
+        {{1, {0}}, {1, {44}}, {1, {255}}, {1, {9}}},
     };
     enum { N = 3000 };
     uint8_t *src = malloc(N), *back = malloc(2 * N);
@@ -215,6 +259,39 @@ static void any_bytes_are_an_error_or_the_right_number(void **state) {
                 }
             }
         }
+    }
+    free(src);
+    free(back);
+}
+
+/* Streams of columns with one byte changed, and cut off: an error or the right number of bytes, within the memory said. */
+static void damaged_columns_are_an_error_or_other_lines(void **state) {
+    (void)state;
+    enum { N = 6000 };
+    uint8_t *src = malloc(N), *back = malloc(N);
+    for (size_t i = PITH_COUNT(inputs) - 2; i < PITH_COUNT(inputs); i++) {
+        inputs[i].fill(src, N);
+        pith_ctx *ctx = pith_ctx_new(NULL);
+        file_args args = {0};
+        pith_buffer out = {0};
+        bool pays;
+        assert_int_equal(file_front_columns.forward(ctx, &args, src, N, &out, &pays), PITH_OK);
+        assert_true(pays);
+        for (size_t at = 0; at < 2 * out.size; at += at < 1000 ? 1 : 7) {
+            size_t n = at < out.size ? out.size : at - out.size;
+            uint8_t *exact = malloc(n ? n : 1);
+            memcpy(exact, out.data, n);
+            if (at < out.size) exact[at] ^= (uint8_t)(1 + at % 255);
+            pith_ctx *own = pith_ctx_new(NULL);
+            pith_status status = file_front_columns.inverse(own, &args, exact, n, back, N);
+            assert_true(status == PITH_OK || status == PITH_E_FORMAT);
+            assert_true((status != PITH_OK) == (pith_error(own)[0] != 0));
+            assert_true(pith_memory_peak(own) <= file_front_columns.memory(&args, N));
+            pith_ctx_free(own);
+            free(exact);
+        }
+        pith_buffer_free(ctx, &out);
+        pith_ctx_free(ctx);
     }
     free(src);
     free(back);
@@ -244,6 +321,9 @@ static void arguments_out_of_range_are_refused(void **state) {
         {&file_front_array, {5, {4, 1, 257, 0, 0}}},
         {&file_front_array, {5, {4, 1, 1, 4, 0}}},
         {&file_front_array, {5, {4, 1, 1, 0, 2}}},
+        {&file_front_columns, {0}},
+        {&file_front_columns, {1, {10}}},
+        {&file_front_columns, {1, {256}}},
     };
     pith_ctx *ctx = pith_ctx_new(NULL);
     for (size_t i = 0; i < PITH_COUNT(wrong); i++) {
@@ -261,7 +341,8 @@ static void failing_memory_is_an_error(void **state) {
     for (size_t i = 2; i < PITH_COUNT(inputs); i++) {
         inputs[i].fill(src, N);
         pith_status status = PITH_E_MEMORY;
-        for (long fail_at = 1; status; fail_at++) { /* call 0 is the session */
+        bool many = inputs[i].pays == &file_front_columns; /* calls; not all of them are tried */
+        for (long fail_at = 1; status; fail_at += many && fail_at > 40 ? fail_at / 8 : 1) { /* call 0 is the session */
             data_heap heap = {.fail_at = fail_at};
             pith_ctx *ctx = pith_ctx_new(&(pith_allocator){data_heap_alloc, data_heap_free, &heap});
             file_args args = {0};
@@ -272,7 +353,7 @@ static void failing_memory_is_an_error(void **state) {
             pith_buffer_free(ctx, &out);
             pith_ctx_free(ctx);
             assert_int_equal(atomic_load(&heap.held), 0);
-            assert_true(fail_at < 100);
+            assert_true(fail_at < (many ? 20000 : 100));
         }
     }
     free(src);
@@ -347,6 +428,7 @@ int main(void) {
         cmocka_unit_test(given_arguments_are_kept),
         cmocka_unit_test(calls_to_one_place_become_equal),
         cmocka_unit_test(any_bytes_are_an_error_or_the_right_number),
+        cmocka_unit_test(damaged_columns_are_an_error_or_other_lines),
         cmocka_unit_test(arguments_out_of_range_are_refused),
         cmocka_unit_test(failing_memory_is_an_error),
         cmocka_unit_test(logarithms_are_right),

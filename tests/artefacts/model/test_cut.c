@@ -197,6 +197,51 @@ static void test_heads(void **state) {
     }
 }
 
+/* Layers that keep different numbers of neurons and heads become lists, of an architecture that has them. */
+static void test_uneven(void **state) {
+    (void)state;
+    const uint32_t neurons[] = {1, 5, 6, 30, 47}, group[] = {4, 5, 6, 7};
+    const cut_list fewer[] = {{NULL, 0}, {neurons, 5}}, heads[] = {{group, 4}, {NULL, 0}};
+    tiny_file t;
+    tensor_file *f;
+    built cut, one, zeroed;
+    uint32_t columns[16];
+    meta_string arch;
+    open_tiny("llama", 8, 2, true, &t, &f);
+    build(f, &(cut_plan){.neurons = fewer, .heads = heads}, &cut);
+    for (unsigned i = 0; i < 16; i++) columns[i] = 16 + i;
+    eraser e = {.name = "attn_output.weight", .stay = {{columns, 16}, {all, 32}}};
+    build(f, &(cut_plan){.edits = erases, .edit = erase, .opaque = &e}, &one);
+    e = (eraser){.name = "ffn_down.weight", .stay = {{all, 48}, {neurons, 5}}};
+    build(one.file, &(cut_plan){.edits = erases, .edit = erase, .opaque = &e}, &zeroed);
+    assert_true(largest_difference(cut.file, zeroed.file) < 1e-4);
+    assert_true(largest_difference(cut.file, f) > 1e-2);
+    assert_int_equal(cut.size.shape.n_ff, 48);
+    assert_int_equal(cut.size.shape.n_heads, 8);
+    assert_int_equal(cut.size.shape.n_kv_heads, 2);
+    assert_true(meta_text(cut.file, "general.architecture", &arch) && arch.size == 4 && !memcmp(arch.data, "deci", 4));
+    const struct {
+        const char *key;
+        uint32_t first, second;
+    } lists[] = {{"deci.feed_forward_length", 48, 5},
+                 {"deci.attention.head_count", 4, 8},
+                 {"deci.attention.head_count_kv", 1, 2}};
+    for (unsigned i = 0; i < 3; i++) {
+        const meta_value *v = meta_find(cut.file, lists[i].key);
+        assert_true(v && v->type == META_ARRAY && v->element == META_U32 && v->count == 2);
+        assert_true(meta_number_at(v, 0) == lists[i].first && meta_number_at(v, 1) == lists[i].second);
+    }
+    assert_null(meta_find(cut.file, "llama.block_count"));
+    double base;
+    assert_true(meta_f64(cut.file, "deci.rope.freq_base", &base) && base == 10000);
+    assert_null(zeroed.size.layer_ff);
+    drop(&cut);
+    drop(&one);
+    drop(&zeroed);
+    tensor_file_close(ctx, f);
+    pith_buffer_free(ctx, &t.out);
+}
+
 static void test_layers_and_channels(void **state) {
     (void)state;
     const uint32_t last[] = {1};
@@ -243,13 +288,12 @@ static void refuse(const tensor_file *f, cut_plan plan, pith_status status, cons
 static void test_refused(void **state) {
     (void)state;
     const uint32_t unsorted[] = {3, 2}, past[] = {47, 48}, uneven[] = {0, 1, 4};
-    const cut_list two_lengths[] = {{all, 40}, {all, 41}}, backwards[] = {{unsorted, 2}, {all, 2}};
+    const cut_list lengths[] = {{all, 40}, {all, 41}}, backwards[] = {{unsorted, 2}, {all, 2}};
     const cut_list outside[] = {{past, 2}, {all, 2}}, lopsided[] = {{uneven, 3}, {uneven, 3}};
     const cut_list none[] = {{all, 0}, {all, 0}};
     tiny_file t;
     tensor_file *f;
     open_tiny("llama", 8, 2, false, &t, &f);
-    refuse(f, (cut_plan){.neurons = two_lengths}, PITH_E_ARGUMENT, "layer 1 keeps 41 neurons");
     refuse(f, (cut_plan){.neurons = backwards}, PITH_E_ARGUMENT, "neurons 2 is out of range or out of order");
     refuse(f, (cut_plan){.neurons = outside}, PITH_E_ARGUMENT, "neurons 48");
     refuse(f, (cut_plan){.neurons = none}, PITH_E_ARGUMENT, "0 of 48 neurons");
@@ -260,6 +304,7 @@ static void test_refused(void **state) {
     pith_buffer_free(ctx, &t.out);
     open_tiny("gpt2", 4, 4, true, &t, &f);
     refuse(f, (cut_plan){.channels = {all, 16}}, PITH_E_UNSUPPORTED, "gpt2");
+    refuse(f, (cut_plan){.neurons = lengths}, PITH_E_UNSUPPORTED, "gpt2 model cannot keep different numbers of neurons");
     tensor_file_close(ctx, f);
     pith_buffer_free(ctx, &t.out);
     open_tiny("mamba", 0, 0, true, &t, &f);
@@ -333,7 +378,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_stays),           cmocka_unit_test(test_neurons), cmocka_unit_test(test_heads),
         cmocka_unit_test(test_layers_and_channels), cmocka_unit_test(test_refused), cmocka_unit_test(test_lying_sizes),
-        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_full_disk),           cmocka_unit_test(test_uneven),
     };
     return cmocka_run_group_tests(tests, open_session, close_session);
 }

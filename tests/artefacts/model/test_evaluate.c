@@ -124,7 +124,7 @@ static void test_types(void **state) {
     assert_false(model_judge_halves(j));
     for (unsigned i = 0; i < 2; i++) {
         uint64_t bytes;
-        assert_int_equal(model_try_type(ctx, lm_file(model), types[i], NULL, model_judge_overlay(j), &t), PITH_OK);
+        assert_int_equal(model_try_type(ctx, lm_file(model), types[i], NULL, NULL, model_judge_overlay(j), &t), PITH_OK);
         assert_true(tensor_type_bytes(types[i], t.weights, &bytes) && t.bytes == bytes);
         assert_int_equal(t.n_matrices, 43);
         assert_int_equal(t.weights + t.other_weights, lm_about(model)->n_parameters);

@@ -208,6 +208,44 @@ static void test_choices(void **state) {
     tiny_close(&t);
 }
 
+/* Layers of their own sizes: as many neurons in all, and what goes is what the order says. */
+static void test_uneven(void **state) {
+    (void)state;
+    tiny t, twins, small;
+    prune_stats *s;
+    prune_plan *plan;
+    tiny_open(&t);
+    cut_to(t.file, &(cut_plan){.edits = doubles, .edit = double_rows}, &twins);
+    assert_int_equal(prune_stats_new(ctx, twins.model, tokens, TOKENS, 40, 1, &s), PITH_OK);
+    prune_request request = {.method = PRUNE_ZIPLM, .keep = {.n_ff = 30}, .damp = 1e-4, .uneven = true};
+    assert_int_equal(prune_plan_new(ctx, twins.file, &request, s, &plan), PITH_OK);
+    const cut_plan *cut = prune_cut(plan);
+    uint32_t n[2];
+    for (unsigned l = 0; l < 2; l++) {
+        n[l] = cut->neurons[l].n;
+        assert_true(n[l] >= HALF); /* half of each layer's neurons are twins, which go first */
+        for (uint32_t i = 1; i < n[l]; i++) assert_true(cut->neurons[l].at[i] > cut->neurons[l].at[i - 1]);
+    }
+    assert_true(n[0] + n[1] <= 60 && n[0] + n[1] > 60 - 2 * TINY_FF / 16);
+    cut_to(twins.file, cut, &small);
+    assert_true(distance(&twins, &small) < 1e-3);
+    prune_plan_free(ctx, plan);
+    tiny_close(&small);
+    /* without the second layer its neurons count for nothing */
+    request.keep.n_layers = 1;
+    assert_int_equal(prune_plan_new(ctx, twins.file, &request, s, &plan), PITH_OK);
+    cut = prune_cut(plan);
+    assert_int_equal(cut->layers.n, 1);
+    assert_true(cut->neurons[cut->layers.at[0]].n == 30 && !cut->neurons[1 - cut->layers.at[0]].at);
+    prune_plan_free(ctx, plan);
+    request.method = PRUNE_WANDA;
+    pith_begin(ctx);
+    assert_int_equal(prune_plan_new(ctx, twins.file, &request, s, &plan), PITH_E_ARGUMENT);
+    prune_stats_free(ctx, s);
+    tiny_close(&twins);
+    tiny_close(&t);
+}
+
 static void test_refused(void **state) {
     (void)state;
     tiny t;
@@ -253,6 +291,13 @@ static void test_speed(void **state) {
         assert_true(table.seconds[i] > 0);
         assert_true(i == 0 || table.n_ff[i] < table.n_ff[i - 1]);
     }
+    uint32_t n_ff;
+    table.per_neuron = table.own / TINY_FF / 2; /* whatever was timed: a line that half of the neurons satisfy */
+    table.fixed = table.own / 2;
+    assert_int_equal(prune_speed_search(ctx, t.model, &request, &table, 4.0 / 3, &n_ff), PITH_OK);
+    assert_true(n_ff >= 1 && n_ff <= TINY_FF);
+    assert_int_equal(prune_speed_search(ctx, t.model, &request, &table, 3, &n_ff), PITH_OK);
+    assert_int_equal(n_ff, 0);
     tiny_close(&t);
 }
 
@@ -277,6 +322,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_statistics), cmocka_unit_test(test_twins),   cmocka_unit_test(test_heads),
         cmocka_unit_test(test_choices),    cmocka_unit_test(test_refused), cmocka_unit_test(test_speed),
+        cmocka_unit_test(test_uneven),
     };
     return cmocka_run_group_tests(tests, open_session, close_session);
 }

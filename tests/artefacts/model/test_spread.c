@@ -14,6 +14,8 @@
 static pith_ctx *ctx;
 static lm_model *model;
 
+#define FEW "blk.[05].attn_*.weight,blk.5.ffn_up.weight"
+
 static int begin(void **state) {
     (void)state;
     artefacts_register();
@@ -31,7 +33,7 @@ static int end(void **state) {
 }
 
 /* bits[n_tensors] of a recipe, 0 of tensors that it does not name; gives the average of all named weights. */
-static double read_bits(const model_spread *s, double wanted, double *bits) {
+static double read_bits(const model_spread *s, const char *only, double wanted, double *bits) {
     const tensor_file *f = lm_file(model);
     pith_buffer text = {0};
     pith_recipe *recipe;
@@ -47,7 +49,7 @@ static double read_bits(const model_spread *s, double wanted, double *bits) {
                 bits[i] = recipe->rules[k].stages[0].value[1];
                 n++;
             }
-        assert_int_equal(n, model_overlay_takes(t));
+        assert_int_equal(n, model_overlay_takes(t) && archive_matches(only, t->name.data, t->name.size));
         weights += n ? (double)t->n_elements : 0;
         sum += bits[i] * (double)t->n_elements;
     }
@@ -67,10 +69,10 @@ static void test_spread(void **state) {
     pith_buffer none = {0};
     double *bits = pith_alloc(ctx, 2 * f->n_tensors * sizeof *bits), *more = bits + f->n_tensors, least = 99, most = 0;
     assert_int_equal(model_judge_new(ctx, f, text, size, &small, &j), PITH_OK);
-    assert_int_equal(model_spread_new(ctx, f, NULL, j, &s), PITH_OK);
-    double average = read_bits(s, 5, bits);
+    assert_int_equal(model_spread_over(ctx, f, FEW, NULL, model_judge_overlay(j), model_judge_ruler(j), &s), PITH_OK);
+    double average = read_bits(s, FEW, 5, bits);
     assert_true(average <= 5 && average > 4.8);
-    average = read_bits(s, 7, more);
+    average = read_bits(s, FEW, 7, more);
     assert_true(average <= 7 && average > 6.8);
     for (size_t i = 0; i < f->n_tensors; i++) {
         if (bits[i] == 0) continue;
@@ -86,7 +88,52 @@ static void test_spread(void **state) {
     pith_free(ctx, bits);
 }
 
+/* Bits for a size and for a divergence: kept to, and no more than need be; what cannot be is refused. */
+static void test_targets(void **state) {
+    (void)state;
+    static const model_ruler_options small = {.n_ctx = 32, .n_chunks = 2, .n_threads = 2};
+    static const char only[] = "blk.[0235].attn_k.weight";
+    const tensor_file *f = lm_file(model);
+    size_t size;
+    const char *text = ruler_prose(&size);
+    uint64_t weights, other, bytes;
+    model_judge *j;
+    model_spread *s, *even;
+    model_spread_fit fit, finer;
+    assert_int_equal(model_judge_new(ctx, f, text, size, &small, &j), PITH_OK);
+    model_overlay *o = model_judge_overlay(j);
+    const model_ruler *r = model_judge_ruler(j);
+    assert_int_equal(model_spread_over(ctx, f, only, NULL, o, r, &s), PITH_OK);
+    assert_int_equal(model_spread_sizes(s, &weights, &other, &bytes), 4);
+    assert_true(weights > 0 && weights + other == lm_about(model)->n_parameters && bytes > other);
+
+    assert_int_equal(model_spread_for_bytes(ctx, s, NULL, o, weights / 2, &fit), PITH_OK);
+    assert_true(fit.bytes <= weights / 2 && fit.bytes > weights / 2 * 93 / 100 && fit.bits > 3.5 && fit.bits < 4.5);
+    assert_int_equal(model_spread_for_bytes(ctx, s, NULL, o, 4 * weights, &fit), PITH_OK); /* more than the most takes */
+    assert_true(fit.bits == MODEL_SPREAD_MOST);
+    assert_int_equal(model_spread_for_bytes(ctx, s, NULL, o, weights / 100, &fit), PITH_E_LIMIT);
+    pith_begin(ctx);
+
+    assert_int_equal(model_spread_for_kl(ctx, s, NULL, o, r, 1e-3, &fit), PITH_OK);
+    assert_int_equal(model_spread_for_kl(ctx, s, NULL, o, r, 1e-4, &finer), PITH_OK);
+    assert_true(fit.kl <= 1e-3 && fit.kl > 1e-4 && finer.kl <= 1e-4);
+    assert_true(finer.bytes > fit.bytes && finer.bits > fit.bits + 1 && finer.bits < fit.bits + 2.5);
+    assert_int_equal(model_spread_for_kl(ctx, s, NULL, o, r, 1e-15, &fit), PITH_E_LIMIT);
+    pith_begin(ctx);
+
+    double *each = pith_alloc(ctx, f->n_tensors * sizeof *each);
+    assert_int_equal(model_spread_even(ctx, f, NULL, &even), PITH_OK);
+    assert_true(fabs(read_bits(even, NULL, 4.5, each) - 4.5) < 1e-9);
+    for (size_t i = 0; i < f->n_tensors; i++) assert_true(each[i] == 0 || each[i] == 4.5);
+    pith_free(ctx, each);
+    model_spread_free(ctx, even);
+    assert_int_equal(model_spread_even(ctx, f, "nothing", &even), PITH_E_ARGUMENT);
+    pith_begin(ctx);
+    model_spread_free(ctx, s);
+    model_judge_free(ctx, j);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_spread)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_spread), cmocka_unit_test(test_targets)};
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -80,9 +80,17 @@ typedef struct seen_input {
     bool again; /* in this evaluation already */
 } seen_input;
 
+typedef struct seen_stack {
+    char name[72]; /* the probe's is gone after the call */
+    size_t cols, n[4];
+    double sum[4][80], sum2[4][80];
+} seen_stack;
+
 typedef struct watcher {
     seen_input at[64];
     size_t n;
+    seen_stack stacks[3 * TINY_LAYERS];
+    size_t n_stacks;
     float before[N_CTX][TINY_EMBD];
     double cosine[TINY_LAYERS];
 } watcher;
@@ -108,6 +116,23 @@ static void watch_input(void *opaque, const char *tensor, size_t n, size_t n_col
         }
 }
 
+static void watch_expert(void *opaque, const char *tensor, uint32_t expert, size_t n, size_t n_cols, const float *x) {
+    watcher *w = opaque;
+    size_t i = 0;
+    while (i < w->n_stacks && strcmp(w->stacks[i].name, tensor) != 0) i++;
+    seen_stack *s = &w->stacks[i];
+    if (i == w->n_stacks) {
+        w->n_stacks++;
+        snprintf(s->name, sizeof s->name, "%s", tensor);
+        s->cols = n_cols;
+    }
+    s->n[expert] += n;
+    for (size_t j = 0; j < n * n_cols; j++) {
+        s->sum[expert][j % n_cols] += (double)x[j];
+        s->sum2[expert][j % n_cols] += (double)x[j] * (double)x[j];
+    }
+}
+
 static void watch_hidden(void *opaque, uint32_t layer, uint32_t sequence, uint32_t first, size_t n, const float *h) {
     watcher *w = opaque;
     (void)sequence, (void)first;
@@ -125,7 +150,8 @@ static void watch_hidden(void *opaque, uint32_t layer, uint32_t sequence, uint32
 static void watch(const lm_model *m, watcher *w) {
     lm_session *s;
     lm_session_options options = {.n_ctx = N_CTX, .max_batch = N_CTX, .cache = LM_CACHE_F32};
-    lm_probe probe = {.opaque = w, .input = watch_input, .hidden = watch_hidden};
+    lm_probe probe = {
+        .opaque = w, .input = watch_input, .expert_input = watch_expert, .hidden = watch_hidden};
     assert_int_equal(lm_session_new(ctx, m, &options, &s), PITH_OK);
     lm_set_probe(s, &probe);
     for (size_t c = 0; c < N_CHUNKS; c++) {
@@ -159,6 +185,29 @@ static void check_entry(const model_stats *s, const seen_input *w) {
     }
     assert_int_equal(model_stats_find(ctx, s, w->name, 0, w->cols + 1, &found), PITH_E_ARGUMENT);
     assert_int_equal(model_stats_find(ctx, s, w->name, 1, w->cols, &found), PITH_E_ARGUMENT);
+}
+
+/* Each expert for itself, over the tokens that were sent to it. */
+static void check_stack(const model_stats *s, const seen_stack *w, uint32_t n_experts, uint32_t n_used) {
+    const model_stats_entry *e = model_stats_entry_of(s, w->name);
+    assert_non_null(e);
+    assert_false(e->has_gram);
+    assert_int_equal(e->parts, n_experts);
+    assert_int_equal(e->cols, w->cols);
+    size_t tokens = 0;
+    for (uint32_t p = 0; p < n_experts; p++) {
+        repr_stats found;
+        tokens += w->n[p];
+        assert_true(e->seen[p] == (double)w->n[p]);
+        assert_int_equal(model_stats_find(ctx, s, w->name, p, w->cols, &found), PITH_OK);
+        assert_true(found.h == e->h + p * w->cols && !found.gram && found.n_tokens == e->seen[p]);
+        for (size_t j = 0; j < w->cols && w->n[p]; j++) {
+            double n = (double)w->n[p], h = w->sum2[p][j] / n;
+            assert_true(fabs((double)found.h[j] - h) <= 1e-5 * h);
+            assert_true(fabs((double)e->mean[p * w->cols + j] - w->sum[p][j] / n) <= 1e-5 * sqrt(h));
+        }
+    }
+    assert_int_equal(tokens, n_used * N_CTX * N_CHUNKS);
 }
 
 /* Errors in a row count as often as its token is read, and by the odds it is given. */
@@ -195,13 +244,16 @@ static void test_sums(void **state) {
         assert_int_equal(gather(t.model, false, &r), PITH_OK);
         assert_int_equal(r.passes, 1);
         assert_int_equal(r.n_tokens, N_CTX * N_CHUNKS);
-        assert_int_equal(r.n_matrices, w.n);
+        assert_int_equal(r.n_matrices, w.n + w.n_stacks);
+        assert_int_equal(w.n_stacks, tiny_variants[v].n_experts ? 3 * TINY_LAYERS : 0);
         assert_true(r.n_grams <= w.n && r.n_grams > TINY_LAYERS);
         assert_true(access(part, F_OK) != 0);
         assert_int_equal(model_stats_open(ctx, path, &s), PITH_OK);
-        assert_int_equal(model_stats_count(s), w.n);
+        assert_int_equal(model_stats_count(s), w.n + w.n_stacks);
         assert_true(model_stats_info(s)->ours);
         for (size_t i = 0; i < w.n; i++) check_entry(s, &w.at[i]);
+        for (size_t i = 0; i < w.n_stacks; i++)
+            check_stack(s, &w.stacks[i], tiny_variants[v].n_experts, tiny_variants[v].n_used);
         assert_int_equal(model_stats_find(ctx, s, "no.such.weight", 0, 32, &none), PITH_OK);
         assert_true(!none.h && !none.gram);
         assert_true(model_stats_info(s)->n_influence + 1 >= TINY_LAYERS);

@@ -116,6 +116,12 @@ status 0 "$pith" bench lmic --bytes=8192 --sample=4096
 verdict
 status 0 "$pith" bench lmcompress --bytes=1024 --tune=2048
 verdict
+status 0 "$pith" bench atoms --times=1 --tokens=600 --held=64 --rounds=1
+verdict
+status 0 "$pith" bench embedding --only=clicks --budgets=32 --train=1000 --test=1000 --epochs=1
+verdict
+status 1 "$pith" bench embedding --budgets=1
+status 1 "$pith" bench atoms --layer=99
 mkdir "$work/dated"
 for month in 1 2 3; do
     for line in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do

@@ -112,5 +112,15 @@ prints '^flips 0.0 %'
 echo '{"question": "x"}' > bad
 status 1 "$pith" lm cloze --items=bad
 says 'line 1'
+
+# tuned: all weights, a model that opens
+awk 'BEGIN { for (i = 0; i < 60; i++) printf "%02d:%02d eth%d up\n", i % 24, i * 7 % 60, i % 2 }' > log
+status 0 "$pith" lm tune --all --epochs=1 -o tuned.gguf log
+prints 'bits a token before'
+status 0 "$pith" lm perplexity --ctx=32 --chunks=2 --model=tuned.gguf log
+status 1 "$pith" lm tune --all -o tuned.gguf log
+printf "too short" > short
+status 1 "$pith" lm tune --all -o other.gguf short
+rm tuned.gguf
 no_leftovers
 finish

@@ -53,18 +53,46 @@ says 'column 8: bits expects a whole number from 1 to 8 bits, not "9"'
 status 1 "$pith" model compress --recipe='*attn* -> gguf(q4_K) ; * -> q(4) | q(4)' mini.gguf x.pith
 says 'would code what is coded already'
 
-# --lossy, and what it cost
-status 0 "$pith" model compress --lossy=2.5 mini.gguf step.pith
-says 'without --stats all errors count the same'
+# --lossy, and what it cost; a short text will do here
+head -c 1200 "$root/tests/data/alice29.txt" > short.txt
+status 0 "$pith" model compress --lossy=2.5 --text=short.txt --ctx=64 mini.gguf step.pith
+says 'without --stats all inputs count the same'
 prints 'step: codes .* 2\.[0-9]* bits per weight'
 prints 'relative error *weights [0-9.]*e-0[12] .*; most in blk'
-status 0 "$pith" model compress -f -q --lossy --json mini.gguf step.pith
+status 0 "$pith" model explain-size step.pith
+prints '^ *rule: step(bits=2.*) | ctxac @ obs .* 2\.[0-9]*$'
+prints '^ *rule: step(bits=[3-9].*) | ctxac @ obs'
+status 0 "$pith" model compress -f -q --lossy --method=uniform --json mini.gguf step.pith
 prints '"recipe":"step(bits=4) | ctxac @ obs"'
 prints '"kind":"codes","bytes":[0-9]*,"bits_per_weight":[34]\.'
 status 1 "$pith" model compress --lossy=17 mini.gguf x.pith
 says 'bits per weight from 0.25 to 16'
 status 1 "$pith" model compress --lossy --recipe='* -> q(4)' mini.gguf x.pith
 says 'not beside --recipe'
+status 1 "$pith" model compress --lossy --size=2M mini.gguf x.pith
+says 'one of --lossy, --size, --bpw and --max-kl'
+status 1 "$pith" model compress --size=much mini.gguf x.pith
+says 'a size such as 2.5GB'
+status 1 "$pith" model compress --method=rate mini.gguf x.pith
+says 'serve --lossy, --size'
+
+# one budget, as a recipe: of codes, of blocks that quantize takes
+few='blk.[05].attn_[qk].weight'
+status 0 "$pith" model allocate mini.gguf --only="$few" --bpw=15.7 --ctx=64 --chunks=1
+prints '^blk.*attn_q.weight.* -> step(bits=[0-9.]*) | ctxac @ obs'
+prints '^codes .* bits a weight in 4 tensors'
+prints '^KL '
+status 0 "$pith" model allocate mini.gguf --only="$few" --bpw=15.7 --ctx=64 --chunks=1 --for=quantize -q -o blocks.txt
+prints '^blk.* -> gguf(q[2-8]_.*'
+status 0 "$pith" model quantize mini.gguf --dry-run --recipe="$(cat blocks.txt)"
+prints 'blk.1.attn_q.weight .* -> q8_0'
+prints 'blk.[05].attn_[qk].weight .* -> q[2-6]_K'
+status 1 "$pith" model quantize mini.gguf x.gguf --recipe='q(4)'
+says 'takes the stage gguf(TYPE)'
+status 1 "$pith" model allocate mini.gguf
+says 'one of --size, --bpw and --max-kl'
+status 1 "$pith" model allocate mini.gguf --for=fun --bpw=4
+says 'compress or quantize'
 
 # other types
 status 0 "$pith" model decompress step.pith f16.gguf
@@ -85,7 +113,8 @@ status 0 "$pith" model decompress --type=f16 -f back.gguf.pith same.gguf
 says 'nothing in it was coded by a recipe'
 cmp same.gguf mini.gguf || fail "not the same file by --type"
 status 0 "$pith" model convert --to=safetensors mini.gguf mini.safetensors
-status 0 "$pith" model compress -q --lossy mini.safetensors
+status 0 "$pith" model compress --lossy mini.safetensors
+says "the same bits for every matrix, as answers cannot be measured"
 status 0 "$pith" model decompress --type=bf16 mini.safetensors.pith bf16.safetensors
 status 0 "$pith" model info bf16.safetensors
 prints '^  bf16  *43 '

@@ -94,6 +94,23 @@ grep -q '</svg>' curve.svg || fail "no figure"
 status 0 "$pith" bench model --recipe='q(2)' --generate=512 --ctx=32 --chunks=2 --items=0 --json
 prints '"calibration": "the model.s own text"'
 prints '"recipe": "q(2)"'
+# results that last: a run that was stopped goes on, a file of another table is refused
+resumed="--ctx=64 --chunks=2 --items=2 --resume=r.jsonl -q"
+status 0 "$pith" bench model --recipes=rtn-4 --matrices='blk.2.*' $resumed
+prints '^rtn-4  *[0-9]*  *4.[56]'
+prints 'those coded that are called blk.2.\*'
+mv out first
+status 1 "$pith" bench model --recipes=rtn-4 $resumed
+says 'another model, text, statistics or version'
+printf '{"name": "rtn-3", "gro' >> r.jsonl
+status 0 "$pith" bench model --recipes=rtn-4,rtn-3 --matrices='blk.2.*' $resumed
+[ "$(wc -l < r.jsonl)" -eq 3 ] || fail "$(wc -l < r.jsonl) lines of results instead of 3"
+[ "$(grep '^rtn-4' out)" = "$(grep '^rtn-4' first)" ] || fail "a row that was kept differs from itself"
+status 0 "$pith" bench model --recipes=rtn-4,rtn-3 --matrices='blk.2.*' $resumed --json
+prints '"name": "rtn-3"'
+echo '{}' >> r.jsonl
+status 1 "$pith" bench model --recipes=rtn-4 --matrices='blk.2.*' $resumed
+says 'line 4 is no result'
 status 0 "$pith" bench model --list
 prints '^spqr-3  *scalar  *S073 '
 status 1 "$pith" bench model --recipes=none

@@ -70,9 +70,10 @@ static int setup(void **state) {
 
 /* One of each kind, and such as have everything at once. */
 static const cm_params variants[] = {
-    {CM_SMALL, 0, 0, NULL, 0},      {CM_LARGE, 0, 0, NULL, 0},          {CM_SMALL, 0, 12, NULL, 0},
-    {CM_LARGE, 0, 12, primer, 200}, {CM_SMALL, 0, 0, primer, PRIMER_N}, {CM_LARGE, 0, 0, primer, PRIMER_N},
-    {CM_LARGE, 48, 0, NULL, 0},     {CM_LARGE, 16, 3, primer, 150},
+    {CM_SMALL, 0, 0, NULL, 0, false},          {CM_LARGE, 0, 0, NULL, 0, false},
+    {CM_SMALL, 0, 12, NULL, 0, false},         {CM_LARGE, 0, 12, primer, 200, false},
+    {CM_SMALL, 0, 0, primer, PRIMER_N, false}, {CM_LARGE, 0, 0, primer, PRIMER_N, false},
+    {CM_LARGE, 48, 0, NULL, 0, false},         {CM_LARGE, 16, 3, primer, 150, false},
 };
 
 #define GUARD 0xA7
@@ -159,7 +160,7 @@ static void known_answers(void **state) {
     static uint8_t coded[TEXT_N];
     for (size_t i = 0; i < PITH_COUNT(known); i++) {
         const struct known *k = &known[i];
-        const cm_params p = {k->inputs, k->ssm_width, k->record, primer, k->primer_n};
+        const cm_params p = {k->inputs, k->ssm_width, k->record, primer, k->primer_n, false};
         size_t n = encode(&p, text, k->n, coded, sizeof coded);
         assert_true(n != SIZE_MAX);
         uint64_t hash = pith_hash64(coded, n);

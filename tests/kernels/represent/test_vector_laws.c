@@ -26,6 +26,11 @@ static const char *const recipes[] = {
     "dict(rank=4, nonzeros=2, rounds=1)",
     "atoms(8, 2, 6, rounds=2)",
     "atoms(20, 3, 0, bits=6, rounds=1)",
+    "hash(30%)",
+    "hash(60%, sum, table=vq(2, 2))",
+    "hash(40%, product)",
+    "bands(40%, vq(2, 2), lowrank(1))",
+    "bands(0, sum(vq(1, 2), lowrank(1)), hash(50%))",
     "sum(seed(4, 1, lfsr=8, bits=3), lowrank(1))",
 };
 

@@ -163,6 +163,9 @@ static void test_removal(void **state) {
             make_problem(w, gram);
             assert_int_equal(select_obs_order(ctx, w, ROWS, COLS, gram, 0, group, 1, order, losses), PITH_OK);
             assert_true(losses[0] == 0);
+            double whole;
+            assert_int_equal(select_outputs(ctx, w, ROWS, COLS, gram, 0, &whole), PITH_OK);
+            assert_true(fabs(whole / product(w, gram) - 1) < 1e-5);
             memset(mask, 1, sizeof mask);
             for (size_t step = 0; step + 1 < n; step++) {
                 double least = INFINITY; /* the step taken is the best there is, and its loss is the true one */
@@ -179,6 +182,64 @@ static void test_removal(void **state) {
                 assert_true(fabs(least - now) <= 1e-3 * now + 1e-5);
             }
         }
+}
+
+/* Many columns, past a batch and a tile, against the steps as they are written, with W and H^-1 whole. */
+enum { MANY = 290, FEW = 6 };
+static void test_many_columns(void **state) {
+    (void)state;
+    static double h[MANY][2 * MANY], v[MANY][MANY], wide[FEW][MANY];
+    static float x[2 * MANY][MANY], w[FEW][MANY], gram[MANY * (MANY + 1) / 2];
+    uint32_t order[MANY];
+    double losses[MANY + 1], trace = 0, whole = 0, loss = 0;
+    bool gone[MANY] = {false};
+    for (unsigned t = 0; t < 2 * MANY; t++)
+        for (unsigned j = 0; j < MANY; j++) x[t][j] = noise() + (j ? 0.7f * x[t][j - 1] : 0);
+    for (unsigned i = 0; i < FEW; i++)
+        for (unsigned j = 0; j < MANY; j++) wide[i][j] = w[i][j] = noise();
+    for (unsigned i = 0, at = 0; i < MANY; i++)
+        for (unsigned j = 0; j <= i; j++, at++) {
+            double sum = 0;
+            for (unsigned t = 0; t < 2 * MANY; t++) sum += (double)x[t][i] * x[t][j];
+            h[i][j] = h[j][i] = gram[at] = (float)(sum / (2 * MANY));
+        }
+    for (unsigned i = 0; i < MANY; i++) trace += h[i][i];
+    for (unsigned i = 0; i < MANY; i++) {
+        h[i][i] += 0.01 * trace / MANY;
+        h[i][MANY + i] = 1;
+    }
+    for (unsigned i = 0; i < FEW; i++)
+        for (unsigned j = 0; j < MANY; j++)
+            for (unsigned k = 0; k < MANY; k++) whole += wide[i][j] * h[j][k] * wide[i][k];
+    for (unsigned p = 0; p < MANY; p++) { /* Gauss and Jordan */
+        double pivot = h[p][p];
+        for (unsigned j = 0; j < 2 * MANY; j++) h[p][j] /= pivot;
+        for (unsigned i = 0; i < MANY; i++) {
+            double by = i == p ? 0 : h[i][p];
+            for (unsigned j = p; j < 2 * MANY && by != 0; j++) h[i][j] -= by * h[p][j];
+        }
+    }
+    for (unsigned i = 0; i < MANY; i++) memcpy(v[i], h[i] + MANY, sizeof v[i]);
+    assert_int_equal(select_obs_order(ctx, w[0], FEW, MANY, gram, 0.01, 1, 20, order, losses), PITH_OK);
+    for (unsigned step = 0; step + 20 < MANY; step++) {
+        double costs[MANY], least = INFINITY;
+        for (unsigned j = 0; j < MANY; j++) {
+            costs[j] = 0;
+            for (unsigned i = 0; i < FEW; i++) costs[j] += wide[i][j] * wide[i][j] / v[j][j];
+            if (!gone[j]) least = fmin(least, costs[j]);
+        }
+        unsigned s = order[step];
+        assert_true(s < MANY && !gone[s] && costs[s] <= least * (1 + 1e-4));
+        loss += costs[s] / whole;
+        assert_true(fabs(losses[step + 1] - loss) <= 1e-4 * loss);
+        gone[s] = true;
+        for (unsigned i = 0; i < FEW; i++)
+            for (unsigned j = 0; j < MANY; j++)
+                if (j != s) wide[i][j] -= wide[i][s] / v[s][s] * v[s][j];
+        for (unsigned i = 0; i < MANY; i++)
+            for (unsigned j = 0; j < MANY && i != s; j++)
+                if (j != s) v[i][j] -= v[i][s] * v[s][j] / v[s][s];
+    }
 }
 
 static void test_removal_refused(void **state) {
@@ -214,6 +275,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scores), cmocka_unit_test(test_influence), cmocka_unit_test(test_masks),
         cmocka_unit_test(test_n_of_m), cmocka_unit_test(test_removal),   cmocka_unit_test(test_removal_refused),
+        cmocka_unit_test(test_many_columns),
     };
     return cmocka_run_group_tests(tests, open_session, close_session);
 }

@@ -192,12 +192,12 @@ static void test_runtime(void **state) {
     close_to(r.prefill, 1e-4, 1e-12);
     close_to(r.per_token, 1e-3, 1e-10);
     close_to(ruler_runtime_predict(&r, 1000, 101), 0.002 + 0.1 + 0.1, 1e-7);
-    /* tokens that cost more the later they stand: 3 tokens after a prompt of 10 stand at 10, 11 */
+    /* tokens that cost more the later they stand: a prompt of 10 and two tokens behind it stand at 0 to 11 */
     for (unsigned i = 0; i < 12; i++) {
-        double more = t[i].output - 1.0;
-        t[i].seconds += 1e-6 * more * (t[i].prompt + (more - 1) / 2);
+        double fed = t[i].prompt + t[i].output - 1.0;
+        t[i].seconds += 1e-6 * fed * (fed - 1) / 2;
     }
-    assert_int_equal(ruler_runtime_fit(ctx, t, 12, 1, true, &with), PITH_OK);
+    assert_int_equal(ruler_runtime_fit(ctx, t, 12, 0, true, &with), PITH_OK);
     close_to(with.per_position, 1e-6, 1e-11);
     close_to(ruler_runtime_predict(&with, 10, 3) - ruler_runtime_predict(&with, 10, 1), 2e-3 + 21e-6, 1e-8);
     assert_int_equal(ruler_runtime_check(ctx, &with, t, 12, &e), PITH_OK);

@@ -90,6 +90,34 @@ static void learns_and_is_written(void **state) {
     pith_free(ctx, head);
 }
 
+/* All weights: better than the last matrix alone, on fresh lines and through a file. */
+static void all_weights(void **state) {
+    (void)state;
+    static char text[3000], other[700];
+    size_t n = make_text(text, sizeof text, 1), other_n = make_text(other, sizeof other, 77);
+    tune_options o = {.n_epochs = 1, .n_ctx = 64, .rate = 1e-3};
+    tune_report r;
+    train_net *net;
+    lm_model *tuned;
+    assert_int_equal(tune_all(ctx, model, text, n, &o, &net, &r), PITH_OK);
+    assert_int_equal(r.best_epoch, 1);
+    assert_true(r.n_held > 0 && r.n_tokens > 5 * r.n_held && r.bits_after < 0.7 * r.bits_before);
+    assert_int_equal(train_net_model(ctx, net, TENSOR_F16, &tuned), PITH_OK);
+    assert_true(bits_of(tuned, other, other_n) < 0.7 * bits_of(model, other, other_n));
+    train_model_close(ctx, tuned);
+    train_net_free(net);
+    /* nothing better: the weights are the model's own */
+    o.rate = 100;
+    assert_int_equal(tune_all(ctx, model, text, 700, &o, &net, &r), PITH_OK);
+    assert_int_equal(r.best_epoch, 0);
+    const float *w = train_net_tensor(net, "token_embd.weight", NULL, NULL);
+    const tensor_view *own = tensor_find(lm_file(model), "token_embd.weight");
+    for (size_t i = 0; i < own->n_elements; i += 501) assert_true(w[i] == half_to_float(load16(own->data + 2 * i)));
+    train_net_free(net);
+    assert_int_equal(tune_all(ctx, model, "too short", 9, NULL, &net, &r), PITH_E_ARGUMENT);
+    assert_null(net);
+}
+
 /* A step far too long only makes it worse: the model's own matrix is given back. */
 static void keeps_its_own_when_nothing_is_better(void **state) {
     (void)state;
@@ -144,6 +172,7 @@ static void survives_failing_allocations(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(learns_and_is_written, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(all_weights, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keeps_its_own_when_nothing_is_better, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(survives_failing_allocations, set_up, tear_down),

@@ -1,0 +1,486 @@
+/* What the operations compute, forward and backward, for any type of real numbers. Whoever includes this has said
+ *   real                                  the type
+ *   gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)    as dense_gemm
+ *   v_dot, v_sum, v_axpy, v_mul, v_scale, v_exp, v_sigmoid    as in math/math.h
+ * and gets `kernels`, a learn_kernel for each operation. No include guard: it is text for one file. */
+#include <math.h>
+
+/* ---- pieces ---- */
+
+static real row_max(const real *x, size_t n) {
+    real lane[16], most = x[0];
+    size_t i = 0;
+    for (size_t j = 0; j < 16; j++) lane[j] = x[0];
+    for (; i + 16 <= n; i += 16)
+        for (size_t j = 0; j < 16; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    for (; i < n; i++) most = x[i] > most ? x[i] : most;
+    for (size_t j = 0; j < 16; j++) most = lane[j] > most ? lane[j] : most;
+    return most;
+}
+
+/* y = exp(x - by) */
+static void exp_row(real *y, const real *x, real by, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = x[i] - by;
+    v_exp(y, y, n);
+}
+
+/* s[n]: room */
+static void gate_row(real *y, const real *gate, const real *up, size_t n, real *s) {
+    v_sigmoid(s, gate, n);
+    for (size_t i = 0; i < n; i++) y[i] = gate[i] * s[i] * up[i];
+}
+
+static void put(real *to, bool add, const real *from, size_t n) {
+    if (add)
+        v_axpy(to, 1, from, n);
+    else
+        memcpy(to, from, n * sizeof *to);
+}
+
+/* d silu(x) = s (1 + x (1 - s)), s = sigmoid(x). room[2 n]; g_gate, g_up may be NULL. */
+static void gate_row_back(const real *gy, const real *gate, const real *up, size_t n, real *g_gate, bool add_gate,
+                          real *g_up, bool add_up, real *room) {
+    real *s = room, *g = room + n;
+    v_sigmoid(s, gate, n);
+    if (g_up) {
+        for (size_t i = 0; i < n; i++) g[i] = gy[i] * gate[i] * s[i];
+        put(g_up, add_up, g, n);
+    }
+    if (g_gate) {
+        for (size_t i = 0; i < n; i++) g[i] = gy[i] * up[i] * s[i] * (1 + gate[i] * (1 - s[i]));
+        put(g_gate, add_gate, g, n);
+    }
+}
+
+/* ---- embeddings ---- */
+
+static void embed_forward(learn_call *c) {
+    size_t n = c->node->width;
+    const real *table = c->w[0];
+    real *y = c->y;
+    for (size_t t = 0; t < c->rows; t++) memcpy(y + t * n, table + c->batch->tokens[t] * n, n * sizeof *y);
+}
+
+static void embed_backward(const learn_call *c) {
+    size_t n = c->node->width;
+    const real *gy = c->gy;
+    real *gw = c->gw[0];
+    for (size_t t = 0; gw && t < c->rows; t++) v_axpy(gw + c->batch->tokens[t] * n, 1, gy + t * n, n);
+}
+
+/* ---- norm ---- */
+
+static void norm_forward(learn_call *c) {
+    size_t n = c->node->width;
+    const real *x = c->x[0], *w = c->w[0];
+    real *y = c->y, *by = c->saved;
+    for (size_t t = 0; t < c->rows; t++, x += n, y += n) {
+        by[t] = 1 / (real)sqrt((double)(v_dot(x, x, n) / (real)n) + c->node->epsilon);
+        v_scale(y, by[t], x, w, n);
+    }
+}
+
+/* With h = w gy and a = 1 / root: gx = a h - a^3 / n (h . x) x. */
+static void norm_backward(const learn_call *c) {
+    size_t n = c->node->width;
+    const real *x = c->x[0], *w = c->w[0], *gy = c->gy, *by = c->saved;
+    real *h = c->scratch, *gx = c->gx[0], *gw = c->gw[0];
+    for (size_t t = 0; t < c->rows; t++, x += n, gy += n) {
+        real a = by[t];
+        if (gw)
+            for (size_t i = 0; i < n; i++) gw[i] += gy[i] * (x[i] * a);
+        if (!gx) continue;
+        v_mul(h, w, gy, n);
+        real along = a * a * a * v_dot(h, x, n) / (real)n;
+        if (c->add[0])
+            for (size_t i = 0; i < n; i++) gx[i] += a * h[i] - along * x[i];
+        else
+            for (size_t i = 0; i < n; i++) gx[i] = a * h[i] - along * x[i];
+        gx += n;
+    }
+}
+
+/* ---- matrices ---- */
+
+static void linear_forward(learn_call *c) {
+    size_t out = c->node->width, in = c->width[0];
+    const real *bias = c->w[1];
+    real *y = c->y;
+    gemm(false, true, c->rows, out, in, 1, c->x[0], in, c->w[0], in, 0, y, out);
+    for (size_t t = 0; bias && t < c->rows; t++) v_axpy(y + t * out, 1, bias, out);
+}
+
+static void linear_backward(const learn_call *c) {
+    size_t out = c->node->width, in = c->width[0];
+    const real *gy = c->gy;
+    if (c->gx[0]) gemm(false, false, c->rows, in, out, 1, gy, out, c->w[0], in, c->add[0] ? 1 : 0, c->gx[0], in);
+    if (c->gw[0]) gemm(true, false, out, in, c->rows, 1, gy, out, c->x[0], in, 1, c->gw[0], in);
+    for (size_t t = 0; c->gw[1] && t < c->rows; t++) v_axpy(c->gw[1], 1, gy + t * out, out);
+}
+
+/* ---- rotary positions ---- */
+
+/* Turned back when `back`: the gradient of a rotation is its inverse. */
+static void turn(const learn_call *c, const real *from, real *to, bool add, bool back) {
+    const learn_node *node = c->node;
+    size_t head = node->head, step = node->halves ? 1 : 2, apart = node->halves ? node->n_turns : 1;
+    for (size_t t = 0; t < c->rows; t++) {
+        const double *angles = c->turned + t % c->segment * node->n_turns * 2;
+        for (size_t h = 0; h < node->width; h += head, from += head, to += head) {
+            for (size_t i = 0; i < node->n_turns; i++) {
+                real cosine = (real)angles[2 * i], sine = (real)(back ? -angles[2 * i + 1] : angles[2 * i + 1]);
+                real a = from[i * step], b = from[i * step + apart];
+                real first = a * cosine - b * sine, second = a * sine + b * cosine;
+                to[i * step] = add ? to[i * step] + first : first;
+                to[i * step + apart] = add ? to[i * step + apart] + second : second;
+            }
+            size_t rest = 2 * node->n_turns;
+            put(to + rest, add, from + rest, head - rest);
+        }
+    }
+}
+
+static void rope_forward(learn_call *c) { turn(c, c->x[0], c->y, false, false); }
+static void rope_backward(const learn_call *c) {
+    if (c->gx[0]) turn(c, c->gy, c->gx[0], c->add[0], true);
+}
+
+/* ---- attention ---- */
+
+/* Rows [first, first + n) of one window under one head of keys: all query heads of its group, row by row. */
+typedef struct tile {
+    size_t head, group, n_q, n_kv; /* n_q, n_kv: widths */
+    size_t row, n, keys;           /* row: of the whole batch; keys of the window that are seen at most */
+    size_t q_at, kv_at;            /* columns */
+    size_t window;                 /* its first row */
+} tile;
+
+typedef void (*tile_fn)(const learn_call *c, const tile *t);
+
+static void each_tile(const learn_call *c, tile_fn fn) {
+    tile t = {.head = c->node->head, .n_q = c->width[0], .n_kv = c->width[1]};
+    t.group = t.n_q / t.n_kv;
+    size_t rows = learn_tile_rows(t.group);
+    for (t.window = 0; t.window < c->rows; t.window += c->segment)
+        for (t.kv_at = 0; t.kv_at < t.n_kv; t.kv_at += t.head)
+            for (size_t i = 0; i < c->segment; i += rows) {
+                t.q_at = t.kv_at * t.group;
+                t.row = t.window + i;
+                t.n = PITH_MIN(rows, c->segment - i);
+                t.keys = i + t.n;
+                fn(c, &t);
+            }
+}
+
+static void pack_tile(const tile *t, const real *from, real *to) {
+    size_t n = t->group * t->head;
+    for (size_t i = 0; i < t->n; i++) memcpy(to + i * n, from + (t->row + i) * t->n_q + t->q_at, n * sizeof *to);
+}
+
+static void unpack_tile(const tile *t, const real *from, real *to, bool add) {
+    size_t n = t->group * t->head;
+    for (size_t i = 0; i < t->n; i++) put(to + (t->row + i) * t->n_q + t->q_at, add, from + i * n, n);
+}
+
+static real *log_sum_of(const learn_call *c, const tile *t, size_t i) {
+    real *saved = c->saved;
+    return saved + (t->row + i / t->group) * (t->n_q / t->head) + t->q_at / t->head + i % t->group;
+}
+
+/* scores[n * group][keys] = q k^T / sqrt(head) */
+static void tile_scores(const learn_call *c, const tile *t, const real *q, real *scores) {
+    const real *k = c->x[1];
+    gemm(false, true, t->n * t->group, t->keys, t->head, (real)(1 / sqrt((double)t->head)), q, t->head,
+         k + t->window * t->n_kv + t->kv_at, t->n_kv, 0, scores, t->keys);
+}
+
+static void tile_forward(const learn_call *c, const tile *t) {
+    size_t rows = t->n * t->group, room = t->group * learn_tile_rows(t->group) * t->head;
+    const real *v = c->x[2];
+    real *q = c->scratch, *out = q + room, *scores = q + 4 * room;
+    pack_tile(t, c->x[0], q);
+    tile_scores(c, t, q, scores);
+    for (size_t i = 0; i < rows; i++) {
+        real *s = scores + i * t->keys;
+        size_t seen = t->row - t->window + i / t->group + 1;
+        real most = row_max(s, seen);
+        exp_row(s, s, most, seen);
+        real sum = v_sum(s, seen), by = 1 / sum;
+        for (size_t j = 0; j < seen; j++) s[j] *= by;
+        memset(s + seen, 0, (t->keys - seen) * sizeof *s);
+        *log_sum_of(c, t, i) = most + (real)log((double)sum);
+    }
+    gemm(false, false, rows, t->head, t->keys, 1, scores, t->keys, v + t->window * t->n_kv + t->kv_at, t->n_kv, 0, out,
+         t->head);
+    unpack_tile(t, out, c->y, false);
+}
+
+static void attention_forward(learn_call *c) { each_tile(c, tile_forward); }
+
+/* With P the weights of attention, made again from the scores: gv = P^T go, dP = go v^T,
+ * dS = P (dP - go . o), gq = dS k / sqrt(head), gk = dS^T q / sqrt(head). */
+static void tile_backward(const learn_call *c, const tile *t) {
+    size_t rows = t->n * t->group, room = t->group * learn_tile_rows(t->group) * t->head;
+    size_t at = t->window * t->n_kv + t->kv_at;
+    const real *k = c->x[1], *v = c->x[2];
+    real *q = c->scratch, *out = q + room, *go = q + 2 * room, *gq = q + 3 * room, *p = q + 4 * room,
+         *gp = p + t->group * learn_tile_rows(t->group) * c->segment;
+    real scale = (real)(1 / sqrt((double)t->head));
+    pack_tile(t, c->x[0], q);
+    pack_tile(t, c->y, out);
+    pack_tile(t, c->gy, go);
+    tile_scores(c, t, q, p);
+    gemm(false, true, rows, t->keys, t->head, 1, go, t->head, v + at, t->n_kv, 0, gp, t->keys);
+    for (size_t i = 0; i < rows; i++) {
+        real *s = p + i * t->keys, *g = gp + i * t->keys;
+        size_t seen = t->row - t->window + i / t->group + 1;
+        real along = v_dot(go + i * t->head, out + i * t->head, t->head);
+        exp_row(s, s, *log_sum_of(c, t, i), seen);
+        for (size_t j = 0; j < seen; j++) g[j] = s[j] * (g[j] - along);
+        memset(s + seen, 0, (t->keys - seen) * sizeof *s);
+        memset(g + seen, 0, (t->keys - seen) * sizeof *g);
+    }
+    if (c->gx[0]) {
+        gemm(false, false, rows, t->head, t->keys, scale, gp, t->keys, k + at, t->n_kv, 0, gq, t->head);
+        unpack_tile(t, gq, c->gx[0], c->add[0]);
+    }
+    if (c->gx[1])
+        gemm(true, false, t->keys, t->head, rows, scale, gp, t->keys, q, t->head, 1, (real *)c->gx[1] + at, t->n_kv);
+    if (c->gx[2])
+        gemm(true, false, t->keys, t->head, rows, 1, p, t->keys, go, t->head, 1, (real *)c->gx[2] + at, t->n_kv);
+}
+
+static void attention_backward(const learn_call *c) {
+    for (size_t i = 1; i < 3; i++)
+        if (c->gx[i] && !c->add[i]) memset(c->gx[i], 0, c->rows * c->width[i] * sizeof(real));
+    each_tile(c, tile_backward);
+}
+
+/* ---- gate, sum ---- */
+
+static void gate_forward(learn_call *c) {
+    size_t n = c->node->width;
+    const real *gate = c->x[0], *up = c->x[1];
+    real *y = c->y;
+    for (size_t at = 0; at < c->rows * n; at += n) gate_row(y + at, gate + at, up + at, n, c->scratch);
+}
+
+static void gate_backward(const learn_call *c) {
+    size_t n = c->node->width;
+    const real *gate = c->x[0], *up = c->x[1], *gy = c->gy;
+    real *g_gate = c->gx[0], *g_up = c->gx[1];
+    for (size_t at = 0; at < c->rows * n; at += n)
+        gate_row_back(gy + at, gate + at, up + at, n, g_gate ? g_gate + at : NULL, c->add[0], g_up ? g_up + at : NULL,
+                      c->add[1], c->scratch);
+}
+
+static void add_forward(learn_call *c) {
+    const real *a = c->x[0], *b = c->x[1];
+    real *y = c->y;
+    for (size_t i = 0; i < c->rows * c->node->width; i++) y[i] = a[i] + b[i];
+}
+
+static void add_backward(const learn_call *c) {
+    for (size_t i = 0; i < 2; i++)
+        if (c->gx[i]) put(c->gx[i], c->add[i], c->gy, c->rows * c->node->width);
+}
+
+/* ---- mixture of experts ---- */
+
+typedef struct mixture {
+    size_t n_experts, n_used, width, ff, n_pairs;
+    real *weight, *x, *gate, *up, *mid, *out, *g_out, *g_gate, *g_up;
+    uint32_t *chosen, *row, *place; /* by row and place; by pair */
+    size_t first[LEARN_MAX_EXPERTS + 1];
+} mixture;
+
+static void mixture_of(const learn_call *c, mixture *m) {
+    m->n_experts = c->width[1];
+    m->n_used = c->node->n_used;
+    m->width = c->width[0];
+    m->ff = c->part_rows;
+    m->n_pairs = c->rows * m->n_used;
+    learn_expert_room r = learn_expert_room_of(m->n_used, m->width, m->ff);
+    real *saved = c->saved;
+    m->weight = saved + r.weight * c->rows, m->x = saved + r.x * c->rows;
+    m->gate = saved + r.gate * c->rows, m->up = saved + r.up * c->rows, m->mid = saved + r.mid * c->rows;
+    m->out = saved + r.out * c->rows, m->g_out = saved + r.g_out * c->rows;
+    m->g_gate = saved + r.g_gate * c->rows, m->g_up = saved + r.g_up * c->rows;
+    m->chosen = c->ints, m->row = c->ints + m->n_pairs, m->place = m->row + m->n_pairs;
+}
+
+/* The lowest number among equals. Their probabilities sum to 1 / n_experts at least. */
+static void choose(const real *p, size_t n_experts, size_t n_used, uint32_t *chosen, real *weight) {
+    real sum = 0;
+    for (size_t k = 0; k < n_used; k++) {
+        size_t best = SIZE_MAX;
+        for (size_t e = 0; e < n_experts; e++) {
+            bool taken = false;
+            for (size_t j = 0; j < k; j++) taken |= chosen[j] == e;
+            if (!taken && (best == SIZE_MAX || p[e] > p[best])) best = e;
+        }
+        chosen[k] = (uint32_t)best;
+        weight[k] = p[best];
+        sum += p[best];
+    }
+    for (size_t k = 0; k < n_used; k++) weight[k] /= sum;
+}
+
+/* Chosen experts of all rows, then the pairs of row and expert, by expert. */
+static void send(const learn_call *c, mixture *m) {
+    const real *scores = c->x[1], *x = c->x[0];
+    real *p = c->scratch;
+    for (size_t t = 0; t < c->rows; t++) {
+        const real *s = scores + t * m->n_experts;
+        exp_row(p, s, row_max(s, m->n_experts), m->n_experts);
+        real by = 1 / v_sum(p, m->n_experts);
+        for (size_t e = 0; e < m->n_experts; e++) p[e] *= by;
+        choose(p, m->n_experts, m->n_used, m->chosen + t * m->n_used, m->weight + t * m->n_used);
+    }
+    learn_expert_ranges(m->chosen, m->n_pairs, m->n_experts, m->first);
+    size_t next[LEARN_MAX_EXPERTS];
+    memcpy(next, m->first, m->n_experts * sizeof *next);
+    for (size_t i = 0; i < m->n_pairs; i++) {
+        size_t at = next[m->chosen[i]]++;
+        m->row[at] = (uint32_t)(i / m->n_used);
+        m->place[at] = (uint32_t)(i % m->n_used);
+        memcpy(m->x + at * m->width, x + m->row[at] * m->width, m->width * sizeof *x);
+    }
+}
+
+static void experts_forward(learn_call *c) {
+    mixture m;
+    mixture_of(c, &m);
+    send(c, &m);
+    const real *gate = c->w[0], *up = c->w[1], *down = c->w[2];
+    real *y = c->y;
+    size_t size = m.ff * m.width;
+    for (size_t e = 0; e < m.n_experts; e++) {
+        size_t at = m.first[e], n = m.first[e + 1] - at;
+        if (!n) continue;
+        gemm(false, true, n, m.ff, m.width, 1, m.x + at * m.width, m.width, gate + e * size, m.width, 0,
+             m.gate + at * m.ff, m.ff);
+        gemm(false, true, n, m.ff, m.width, 1, m.x + at * m.width, m.width, up + e * size, m.width, 0, m.up + at * m.ff,
+             m.ff);
+        for (size_t i = at * m.ff; i < (at + n) * m.ff; i += m.ff)
+            gate_row(m.mid + i, m.gate + i, m.up + i, m.ff, c->scratch);
+        gemm(false, true, n, m.width, m.ff, 1, m.mid + at * m.ff, m.ff, down + e * size, m.ff, 0, m.out + at * m.width,
+             m.width);
+    }
+    memset(y, 0, c->rows * m.width * sizeof *y);
+    for (size_t i = 0; i < m.n_pairs; i++)
+        v_axpy(y + m.row[i] * m.width, m.weight[m.row[i] * m.n_used + m.place[i]], m.out + i * m.width, m.width);
+}
+
+/* The weights are the softmax of the chosen scores alone. */
+static void scores_backward(const learn_call *c, const mixture *m, const real *g_weight) {
+    real *g = c->gx[1];
+    for (size_t t = 0; t < c->rows; t++, g += m->n_experts) {
+        const real *w = m->weight + t * m->n_used, *gw = g_weight + t * m->n_used;
+        real mean = v_dot(gw, w, m->n_used);
+        if (!c->add[1]) memset(g, 0, m->n_experts * sizeof *g);
+        for (size_t k = 0; k < m->n_used; k++) g[m->chosen[t * m->n_used + k]] += w[k] * (gw[k] - mean);
+    }
+}
+
+static void expert_backward(const learn_call *c, const mixture *m, size_t e, real *g_mid, real *g_x, real *room) {
+    size_t at = m->first[e], n = m->first[e + 1] - at, size = m->ff * m->width;
+    const real *gate = (const real *)c->w[0] + e * size, *up = (const real *)c->w[1] + e * size,
+               *down = (const real *)c->w[2] + e * size, *x = m->x + at * m->width;
+    real *g_out = m->g_out + at * m->width, *g_gate = m->g_gate + at * m->ff, *g_up = m->g_up + at * m->ff;
+    gemm(false, false, n, m->ff, m->width, 1, g_out, m->width, down, m->ff, 0, g_mid, m->ff);
+    for (size_t i = 0; i < n; i++)
+        gate_row_back(g_mid + i * m->ff, m->gate + (at + i) * m->ff, m->up + (at + i) * m->ff, m->ff,
+                      g_gate + i * m->ff, false, g_up + i * m->ff, false, room);
+    if (c->gw[0])
+        gemm(true, false, m->ff, m->width, n, 1, g_gate, m->ff, x, m->width, 1, (real *)c->gw[0] + e * size, m->width);
+    if (c->gw[1])
+        gemm(true, false, m->ff, m->width, n, 1, g_up, m->ff, x, m->width, 1, (real *)c->gw[1] + e * size, m->width);
+    if (c->gw[2])
+        gemm(true, false, m->width, m->ff, n, 1, g_out, m->width, m->mid + at * m->ff, m->ff, 1,
+             (real *)c->gw[2] + e * size, m->ff);
+    if (!c->gx[0]) return;
+    gemm(false, false, n, m->width, m->ff, 1, g_gate, m->ff, gate, m->width, 0, g_x, m->width);
+    gemm(false, false, n, m->width, m->ff, 1, g_up, m->ff, up, m->width, 1, g_x, m->width);
+    for (size_t i = 0; i < n; i++)
+        v_axpy((real *)c->gx[0] + m->row[at + i] * m->width, 1, g_x + i * m->width, m->width);
+}
+
+static void experts_backward(const learn_call *c) {
+    mixture m;
+    mixture_of(c, &m);
+    learn_expert_ranges(m.chosen, m.n_pairs, m.n_experts, m.first);
+    real *g_mid = c->scratch, *g_x = g_mid + c->rows * m.ff, *g_weight = g_x + c->rows * m.width,
+         *room = g_weight + m.n_pairs;
+    const real *gy = c->gy;
+    for (size_t i = 0; i < m.n_pairs; i++) {
+        const real *g = gy + m.row[i] * m.width;
+        size_t which = m.row[i] * m.n_used + m.place[i];
+        g_weight[which] = v_dot(g, m.out + i * m.width, m.width);
+        for (size_t j = 0; j < m.width; j++) m.g_out[i * m.width + j] = m.weight[which] * g[j];
+    }
+    if (c->gx[0] && !c->add[0]) memset(c->gx[0], 0, c->rows * m.width * sizeof(real));
+    for (size_t e = 0; e < m.n_experts; e++)
+        if (m.first[e + 1] > m.first[e]) expert_backward(c, &m, e, g_mid, g_x, room);
+    if (c->gx[1]) scores_backward(c, &m, g_weight);
+}
+
+/* ---- cross entropy ---- */
+
+/* In [0, 1). */
+static double drawn(const learn_call *c, size_t row) {
+    uint64_t key[2] = {c->batch->seed, c->batch->first_row + row};
+    return (double)(pith_hash64(key, sizeof key) >> 11) * 0x1p-53;
+}
+
+static void entropy_forward(learn_call *c) {
+    size_t n = c->width[0];
+    real *saved = c->saved, *e = c->scratch;
+    for (size_t t = 0; t < c->rows; t++) {
+        const real *x = (const real *)c->x[0] + t * n;
+        uint32_t target = c->batch->targets[t];
+        c->ints[t] = target;
+        if (target == LEARN_NO_TARGET) continue;
+        real most = row_max(x, n);
+        exp_row(e, x, most, n);
+        real sum = v_sum(e, n);
+        if (target == LEARN_SAMPLE) {
+            double left = drawn(c, t) * (double)sum;
+            for (target = 0; target + 1 < n && (left -= (double)e[target]) >= 0;) target++;
+            c->ints[t] = target;
+        }
+        saved[t] = most + (real)log((double)sum);
+        c->nats += log((double)sum) - (double)(x[target] - most);
+        c->n_scored++;
+    }
+}
+
+static void entropy_backward(const learn_call *c) {
+    size_t n = c->width[0];
+    const real *saved = c->saved;
+    real *e = c->scratch, *gx = c->gx[0];
+    for (size_t t = 0; gx && t < c->rows; t++, gx += n) {
+        const real *x = (const real *)c->x[0] + t * n;
+        uint32_t target = c->ints[t];
+        real *to = c->add[0] ? e : gx;
+        if (target == LEARN_NO_TARGET) {
+            if (!c->add[0]) memset(gx, 0, n * sizeof *gx);
+            continue;
+        }
+        exp_row(to, x, saved[t], n);
+        to[target] -= 1;
+        if (c->add[0]) v_axpy(gx, 1, e, n);
+    }
+}
+
+static const learn_kernel kernels[N_OPS] = {
+    [OP_EMBED] = {embed_forward, embed_backward},
+    [OP_NORM] = {norm_forward, norm_backward},
+    [OP_LINEAR] = {linear_forward, linear_backward},
+    [OP_ROPE] = {rope_forward, rope_backward},
+    [OP_ATTENTION] = {attention_forward, attention_backward},
+    [OP_GATE] = {gate_forward, gate_backward},
+    [OP_ADD] = {add_forward, add_backward},
+    [OP_EXPERTS] = {experts_forward, experts_backward},
+    [OP_CROSS_ENTROPY] = {entropy_forward, entropy_backward},
+};

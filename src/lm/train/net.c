@@ -1,0 +1,179 @@
+/* A model of the runtime as a graph of the learn kernel, and its weights as floats. */
+#include <stdio.h>
+
+#include "lm/train/parts.h"
+
+typedef struct builder {
+    train_net *net;
+    const lm_model *m;
+    learn_graph *g;
+    pith_status status;
+} builder;
+
+/* A tensor of the file as a parameter; LEARN_NONE when it has none of that name. */
+static learn_id param(builder *b, const char *prefix, const char *name) {
+    char full[72];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    const tensor_view *t = tensor_find(b->m->file, full);
+    return t ? learn_param_add(b->g, full, (size_t)(t->ne[1] * t->ne[2]), (size_t)t->ne[0], (size_t)t->ne[2])
+             : LEARN_NONE;
+}
+
+static learn_id linear(builder *b, learn_id x, const char *prefix, const char *name) {
+    char full[32];
+    snprintf(full, sizeof full, "%s.weight", name);
+    learn_id weight = param(b, prefix, full);
+    snprintf(full, sizeof full, "%s.bias", name);
+    return learn_linear(b->g, x, weight, param(b, prefix, full));
+}
+
+static learn_id turned(builder *b, learn_id x) {
+    const lm_model *m = b->m;
+    if (m->rope == ROPE_NONE) return x;
+    return learn_rope(b->g, x, m->dim[DIM_HEAD], m->rope_turns, m->dim[DIM_HALF_ROPE], m->rope == ROPE_HALVES);
+}
+
+static learn_id attention(builder *b, learn_id x, const char *prefix) {
+    learn_id h = learn_norm(b->g, x, param(b, prefix, "attn_norm.weight"), (double)b->m->epsilon);
+    learn_id q = turned(b, linear(b, h, prefix, "attn_q")), k = turned(b, linear(b, h, prefix, "attn_k")),
+             v = linear(b, h, prefix, "attn_v");
+    return linear(b, learn_attention(b->g, q, k, v, b->m->dim[DIM_HEAD]), prefix, "attn_output");
+}
+
+static learn_id feed_forward(builder *b, learn_id x, const char *prefix) {
+    learn_id h = learn_norm(b->g, x, param(b, prefix, "ffn_norm.weight"), (double)b->m->epsilon);
+    if (b->m->arch->ffn == FFN_EXPERTS) {
+        learn_id scores = linear(b, h, prefix, "ffn_gate_inp"), gate = param(b, prefix, "ffn_gate_exps.weight"),
+                 up = param(b, prefix, "ffn_up_exps.weight"), down = param(b, prefix, "ffn_down_exps.weight");
+        return learn_experts(b->g, h, scores, gate, up, down, b->m->dim[DIM_USED]);
+    }
+    learn_id gate = linear(b, h, prefix, "ffn_gate"), up = linear(b, h, prefix, "ffn_up");
+    return linear(b, learn_gate(b->g, gate, up), prefix, "ffn_down");
+}
+
+static pith_status build(builder *b) {
+    const lm_model *m = b->m;
+    learn_id table = param(b, "", "token_embd.weight"), x = learn_embed(b->g, table);
+    for (size_t i = 0; i < m->dim[DIM_LAYERS]; i++) {
+        char prefix[32];
+        snprintf(prefix, sizeof prefix, "blk.%zu.", i);
+        x = learn_add(b->g, x, attention(b, x, prefix));
+        x = learn_add(b->g, x, feed_forward(b, x, prefix));
+    }
+    x = learn_norm(b->g, x, param(b, "", "output_norm.weight"), (double)m->epsilon);
+    learn_id output = param(b, "", "output.weight");
+    learn_cross_entropy(b->g, learn_linear(b->g, x, output == LEARN_NONE ? table : output, LEARN_NONE));
+    return learn_graph_status(b->g);
+}
+
+static pith_status take_weights(train_net *net) {
+    net->n_weights = learn_n_weights(net->graph);
+    net->weights = pith_zalloc(net->ctx, net->n_weights * sizeof(float));
+    if (!net->weights) return pith_alloc_status(net->ctx);
+    for (size_t i = 0; i < learn_n_params(net->graph); i++) {
+        const learn_param *p = learn_param_at(net->graph, (learn_id)i);
+        const tensor_view *t = tensor_find(net->source->file, p->name);
+        blocks_decode(t->type, t->data, net->weights + p->at, p->rows * p->cols);
+    }
+    return PITH_OK;
+}
+
+pith_status train_net_open(pith_ctx *ctx, const lm_model *m, train_net **out) {
+    *out = NULL;
+    if (m->arch->mixer != MIX_ATTENTION || m->arch->norm != NORM_RMS ||
+        (m->arch->ffn != FFN_SWIGLU && m->arch->ffn != FFN_EXPERTS))
+        return pith_fail(ctx, PITH_E_UNSUPPORTED, "training takes models of architecture llama, deci or qwen2, not %s",
+                         m->arch->name);
+    train_net *net = pith_zalloc(ctx, sizeof *net);
+    if (!net) return pith_alloc_status(ctx);
+    net->ctx = ctx;
+    net->source = m;
+    net->n_vocab = m->dim[DIM_VOCAB];
+    pith_status status = learn_graph_new(ctx, &net->graph);
+    if (!status) status = build(&(builder){.net = net, .m = m, .g = net->graph});
+    if (!status) status = take_weights(net);
+    if (status) {
+        train_net_free(net);
+        return status;
+    }
+    *out = net;
+    return PITH_OK;
+}
+
+pith_status train_net_new(pith_ctx *ctx, const train_shape *shape, const lm_model *tokenizer_from, uint64_t seed,
+                          train_net **out) {
+    pith_buffer bytes = {0};
+    lm_model *m = NULL;
+    *out = NULL;
+    pith_status status = train_random_file(ctx, shape, tokenizer_from, seed, &bytes);
+    if (status)
+        pith_buffer_free(ctx, &bytes);
+    else
+        status = train_model_from(ctx, &bytes, &m);
+    if (!status) status = train_net_open(ctx, m, out);
+    if (status) {
+        train_model_close(ctx, m);
+        return status;
+    }
+    (*out)->own_source = m;
+    return PITH_OK;
+}
+
+void train_forget_runs(train_net *net) {
+    for (size_t i = 0; i < TRAIN_LANES; i++) {
+        learn_run_free(net->run[i]);
+        net->run[i] = NULL;
+    }
+    net->n_runs = 0;
+}
+
+void train_net_free(train_net *net) {
+    if (!net) return;
+    pith_ctx *ctx = net->ctx;
+    train_forget_runs(net);
+    for (size_t i = 0; i < TRAIN_LANES; i++) pith_free(ctx, net->gradient[i]);
+    pith_free(ctx, net->weights);
+    pith_free(ctx, net->moment1);
+    pith_free(ctx, net->moment2);
+    pith_team_free(ctx, net->team);
+    learn_graph_free(net->graph);
+    train_model_close(ctx, net->own_source);
+    pith_free(ctx, net);
+}
+
+/* ---- weights ---- */
+
+size_t train_n_tensors(const train_net *net) { return learn_n_params(net->graph); }
+const char *train_tensor_name(const train_net *net, size_t i) {
+    return i < learn_n_params(net->graph) ? learn_param_at(net->graph, (learn_id)i)->name : NULL;
+}
+
+float *train_net_tensor(train_net *net, const char *name, size_t *rows, size_t *cols) {
+    const learn_param *p = learn_param_find(net->graph, name);
+    if (!p) return NULL;
+    if (rows) *rows = p->rows;
+    if (cols) *cols = p->cols;
+    return net->weights + p->at;
+}
+
+const float *train_gradient(const train_net *net, const char *name) {
+    const learn_param *p = learn_param_find(net->graph, name);
+    return p && !p->frozen && net->has_gradient ? net->gradient[0] + p->at : NULL;
+}
+
+void train_net_choose(train_net *net, bool (*wanted)(void *opaque, const char *name), void *opaque) {
+    for (size_t i = 0; i < learn_n_params(net->graph); i++) {
+        learn_param *p = learn_param_at(net->graph, (learn_id)i);
+        p->frozen = wanted && !wanted(opaque, p->name);
+    }
+    net->has_gradient = false;
+    train_forget_runs(net); /* their plans know what is frozen */
+}
+
+size_t train_n_weights(const train_net *net) { return net->n_weights; }
+void train_net_save(const train_net *net, float *values) {
+    memcpy(values, net->weights, net->n_weights * sizeof *values);
+}
+void train_net_restore(train_net *net, const float *values) {
+    memcpy(net->weights, values, net->n_weights * sizeof *values);
+}
