@@ -6,7 +6,7 @@
 
 static const char rocket_help[] =
     "Usage: pith bench rocket [OPTIONS]\n\n"
-    "Cuts the matrices of a model's layers to 80, 70 and 60 %% of their size: by a whitened singular value decomposition,\n"
+    "Cuts the matrices of a model's layers to 80, 70 and 60 % of their size: by a whitened singular value decomposition,\n"
     "by a dictionary with sparse coefficients, the same part of each matrix; by such dictionaries of different sizes that\n"
     "the knapsack chooses by their relative errors, and by errors weighed by what they do to the answers. All take at\n"
     "most the bytes of the equal dictionaries, positions of coefficients counted. Judges each on another text.\n\n"

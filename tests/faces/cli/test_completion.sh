@@ -37,6 +37,8 @@ END
     [ "$(offers pith bench fi)" = "file " ] || fail "bench: $(offers pith bench fi)"
     for verb in $(offers pith bench ""); do
         status 0 "$pith" bench "$verb" --help
+        tr -d '\\' < "$root/docs/man/pith-bench.1" | grep -q -e "$verb\b" || fail "pith-bench.1 lacks $verb"
+        "$pith" bench --help | grep -q -e "[ |]$verb\b" || fail "the help of bench lacks $verb"
     done
     case " $(offers "$pith" model "") " in
     *" compress "*" decompress "*" explain-size "*" load "*" quantize "*) ;;
