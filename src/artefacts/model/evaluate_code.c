@@ -5,6 +5,7 @@
 
 #include "artefacts/model/archive_parts.h"
 #include "artefacts/model/evaluate.h"
+#include "artefacts/model/quantize.h"
 
 #define NAME_MAX_BYTES 256
 
@@ -77,18 +78,8 @@ static pith_status by_recipe(const trial *t, matrix_job *j, const repr_stats *st
     return status;
 }
 
-/* As llama.cpp does where a row is no whole number of blocks. */
-static tensor_type type_for(tensor_type type, size_t cols) {
-    static const tensor_type substitutes[][2] = {{TENSOR_Q2_K, TENSOR_IQ4_NL}, {TENSOR_Q3_K, TENSOR_IQ4_NL},
-                                                 {TENSOR_Q4_K, TENSOR_Q5_0},   {TENSOR_Q5_K, TENSOR_Q5_1},
-                                                 {TENSOR_Q6_K, TENSOR_Q8_0},   {TENSOR_IQ4_XS, TENSOR_IQ4_NL}};
-    for (size_t i = 0; i < PITH_COUNT(substitutes) && cols % tensor_type_of(type)->block; i++)
-        if (substitutes[i][0] == type) type = substitutes[i][1];
-    return cols % tensor_type_of(type)->block ? TENSOR_F16 : type;
-}
-
 static pith_status by_type(const trial *t, matrix_job *j, const repr_stats *stats, const float *w, float *restored) {
-    tensor_type type = type_for(t->type, j->cols);
+    tensor_type type = quantize_fallback(t->type, j->cols);
     size_t n = j->rows * j->cols;
     if (!tensor_type_bytes(type, n, &j->bytes)) return pith_fail(t->ctx, PITH_E_LIMIT, "a matrix is too large");
     uint8_t *blocks = pith_alloc(t->ctx, (size_t)j->bytes);
