@@ -31,6 +31,9 @@ static const char bench_model_help[] =
     "      --items=N           cloze items (default 100; 0: none)\n"
     "      --seed=N            of items and generated text (default 1)\n"
     "      --list              the table of recipes, nothing else\n"
+    "      --needs             what recipes ask for (default: of all): data, gradients, seconds; nothing else. Each\n"
+    "                          codes a small matrix with statistics of its inputs and without: a code that changes\n"
+    "                          uses data, and its time with what it takes is of the processor, for a million weights\n"
     "      --plot=FILE.svg     draw size against KL\n"
     "  -f, --force             overwrite FILE.svg\n"
     "      --ctx=N             tokens of a chunk (default 512)\n"
@@ -48,7 +51,7 @@ typedef struct bench_options {
     lm_options common;
     const char *text, *calibration, *stats, *group, *names, *plot, *resume, *matrices;
     uint64_t generate, chunks, items, seed;
-    bool list;
+    bool list, needs;
     const char *recipes[RECIPES_MOST];
     unsigned n_recipes;
 } bench_options;
@@ -307,7 +310,8 @@ int bench_model_main(int argc, char **argv) {
                                {"chunks", 0, LM_NUMBER, &o.chunks, 0, 1 << 30},
                                {"items", 0, LM_NUMBER, &o.items, 0, 1 << 20},
                                {"seed", 0, LM_NUMBER, &o.seed, 0, UINT64_MAX},
-                               {"list", 0, LM_FLAG, &o.list, 0, 0}};
+                               {"list", 0, LM_FLAG, &o.list, 0, 0},
+                               {"needs", 0, LM_FLAG, &o.needs, 0, 0}};
     int result = take_recipes(&o, &argc, argv);
     if (result != CLI_OK) return cli_finish(result);
     result = lm_options_parse(&o.common, argc, argv, extra, sizeof extra / sizeof *extra, 1);
@@ -319,9 +323,10 @@ int bench_model_main(int argc, char **argv) {
         result = cli_error("bench model: statistics or a calibration text, not both");
     } else if (result == CLI_OK) {
         artefacts_register();
+        if (o.needs && !o.group && !o.names && !o.n_recipes) o.group = "all";
         bench_models b = {.common = &o.common, .ctx = lm_session_of(&o.common)};
         result = b.ctx ? choose(&b, &o) : CLI_FAIL;
-        if (result == CLI_OK) result = run(&b, &o);
+        if (result == CLI_OK) result = o.needs ? bench_model_needs(&b) : run(&b, &o);
         bench_resume_end(&b);
         for (unsigned i = 0; b.results && i < b.n; i++) {
             free(b.results[i].kl);

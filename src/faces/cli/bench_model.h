@@ -89,6 +89,11 @@ uint64_t bench_bytes_of(const bench_result *r);
 /* Those of rows that are not done. text: for calibration; when it is empty the model says one by itself. */
 int bench_model_allocate(bench_models *b, const lm_model *m, uint64_t seed, pith_buffer *text);
 
+/* ---- what recipes ask for (bench_model_needs.c) ---- */
+
+/* A table of the rows' codes, none of them done: data, gradients, seconds; or JSON. */
+int bench_model_needs(const bench_models *b);
+
 /* ---- results that last (bench_model_resume.c) ---- */
 
 /* Fills in results that a file holds, if there is one, and leaves them done. */

@@ -96,5 +96,6 @@ int bench_atoms(int argc, char **argv);
 int bench_context(int argc, char **argv);
 int bench_facts(int argc, char **argv);
 int bench_low_data(int argc, char **argv);
+int bench_efficiency(int argc, char **argv);
 
 #endif

@@ -18,7 +18,8 @@
 const char cli_bench_help[] =
     "Usage: pith bench file [OPTIONS] FILE|DIRECTORY...\n"
     "       pith bench model [MODEL] [OPTIONS]            (recipes for weights; --help says more)\n"
-    "       pith bench flips|runtime|speculate [OPTIONS]  (claims about language models; --help says more)\n"
+    "       pith bench flips|runtime|speculate|efficiency [OPTIONS]\n"
+    "                                  (claims about language models; --help says more)\n"
     "       pith bench few-shot|zip-fit|dated|equal-info|llmzip|lmic|lmcompress|logzip|tabular|prune-tasks\n"
     "                                  (claims about code length)\n"
     "       pith bench cuts|subspace|concat-svd|moe|surgeon|heapr [OPTIONS]\n"
