@@ -18,8 +18,8 @@
 #include "artefacts/model/merge.h"
 #include "artefacts/model/quantize.h"
 #include "artefacts/model/cut.h"
-#include "artefacts/model/surgeon.h"
-#include "artefacts/model/heapr.h"
+#include "artefacts/model/curvature_matrices.h"
+#include "artefacts/model/curvature_neurons.h"
 
 /* The artefact's published systems for the registry (methods.c); ends with a NULL name. Its stages are those of
  * kernels/represent. */

@@ -1,5 +1,5 @@
 /* Shots of removal: costs of all rows and columns, one threshold, updates. */
-#include "artefacts/model/surgeon.h"
+#include "artefacts/model/curvature_matrices.h"
 
 #include <math.h>
 #include <stdio.h>

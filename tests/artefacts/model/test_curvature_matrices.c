@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "artefacts/model/net.h"
-#include "artefacts/model/surgeon.h"
+#include "artefacts/model/curvature_matrices.h"
 #include "math/dense/dense.h"
 
 static pith_ctx *ctx;

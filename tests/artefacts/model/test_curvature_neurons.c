@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "artefacts/model/evaluate.h"
-#include "artefacts/model/heapr.h"
+#include "artefacts/model/curvature_neurons.h"
 #include "artefacts/model/net.h"
 #include "math/dense/dense.h"
 

@@ -8,8 +8,8 @@
  *   inputs     the rest makes up for it, by the inputs alone (G = identity): optimal brain surgeon layer by layer
  *   surgeon    the same by both factors
  * One threshold for all matrices. */
-#ifndef MODEL_SURGEON_H
-#define MODEL_SURGEON_H
+#ifndef MODEL_CURVATURE_MATRICES_H
+#define MODEL_CURVATURE_MATRICES_H
 
 #include "artefacts/model/curvature.h"
 

@@ -2,8 +2,8 @@
  * down) ranked over the whole net by what the loss feels of them: with M the mean of g g^T over the gradients by the
  * expert's output, removing neuron k of activation a_k costs 1/2 mean a_k^2 w_k^T M w_k in the second order (HEAPr,
  * 2025). The identity for M is Wanda's score. */
-#ifndef MODEL_HEAPR_H
-#define MODEL_HEAPR_H
+#ifndef MODEL_CURVATURE_NEURONS_H
+#define MODEL_CURVATURE_NEURONS_H
 
 #include "artefacts/model/curvature.h"
 

@@ -1,5 +1,5 @@
 /* Scores of hidden neurons in the space of the outputs. */
-#include "artefacts/model/heapr.h"
+#include "artefacts/model/curvature_neurons.h"
 
 #include <math.h>
 #include <stdio.h>
