@@ -9,8 +9,7 @@
 #include <stdio.h>
 
 #include "lm/lm.h"
-
-static pith_ctx *ctx;
+#include "support/session.h"
 
 /* NULL when the file is not there. */
 static lm_model *open_model(const char *name) {
@@ -23,19 +22,6 @@ static lm_model *open_model(const char *name) {
     lm_model *m;
     if (lm_open(ctx, path, &m)) fail_msg("%s: %s", name, pith_error(ctx));
     return m;
-}
-
-static int set_up(void **state) {
-    (void)state;
-    ctx = pith_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    bool clean = pith_memory_used(ctx) == 0;
-    pith_ctx_free(ctx);
-    return clean ? 0 : -1;
 }
 
 /* rwkv.cpp, tests/logit_difference_validator.inc: the prompt is "in with its quotation mark. */
@@ -106,5 +92,5 @@ int main(void) {
         cmocka_unit_test(test_stories260K),
         cmocka_unit_test(test_stories15M),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, session_begin, session_end);
 }

@@ -1,8 +1,9 @@
-/* One session for all tests of a program, made and freed by the group's set-up and tear-down. */
+/* One session for all tests of a program, made by the group's set-up and freed by its tear-down, which fails when the
+ * tests left memory behind. */
 #ifndef SUPPORT_SESSION_H
 #define SUPPORT_SESSION_H
 
-#include "pith/pith.h"
+#include "base/base.h"
 
 static pith_ctx *ctx;
 
@@ -14,8 +15,9 @@ static inline int session_begin(void **state) {
 
 static inline int session_end(void **state) {
     (void)state;
+    bool clean = pith_memory_used(ctx) == 0;
     pith_ctx_free(ctx);
-    return 0;
+    return clean ? 0 : -1;
 }
 
 #endif

@@ -20,9 +20,10 @@ extern const uint8_t prime_code[] __attribute__((visibility("hidden")));
 extern const uint8_t prime_log[] __attribute__((visibility("hidden")));
 extern const uint8_t prime_end[] __attribute__((visibility("hidden")));
 
-#define BRIEF 81920 /* bytes of prose in a short primer */
-#define PAGES 49152 /* in a shorter one */
-#define PAGE 24576  /* bytes of prose before markup and code */
+#define BRIEF 81920  /* bytes of prose in a short primer */
+#define PAGES 49152  /* in a shorter one, of former versions */
+#define LEAVES 32768 /* in the shortest */
+#define PAGE 24576   /* bytes of prose before markup and code */
 
 const uint8_t *primer_text(primer_id id, size_t *n) {
     const uint8_t *from = prime_english, *to = prime_english;
@@ -32,6 +33,7 @@ const uint8_t *primer_text(primer_id id, size_t *n) {
     case PRIMER_MARKUP: from = prime_markup - PAGE, to = prime_code; break;
     case PRIMER_CODE: from = prime_markup - PAGE, to = prime_log; break;
     case PRIMER_PROSE_PAGES: from = prime_markup - PAGES, to = prime_markup; break;
+    case PRIMER_PROSE_LEAVES: from = prime_markup - LEAVES, to = prime_markup; break;
     case PRIMER_LOG: from = prime_log, to = prime_end; break;
     case PRIMER_NONE:
     case PRIMER_COUNT: break;
@@ -45,24 +47,32 @@ size_t primer_longest(void) { return (size_t)(prime_markup - prime_english); }
 #define TABLE 65536
 #define SAMPLE ((size_t)64 << 10)
 #define SMOOTHING 0.02
+#define FEW 64 /* counts whose logarithms are at hand */
 /* nats per trigram below which a block is like none of the texts: a uniform guess has ln(1/65536) = -11.1 */
 #define LIKE_NONE -10.9
 
 static unsigned trigram(const uint8_t *p) { return ((p[0] | p[1] << 8 | (unsigned)p[2] << 16) * 0x9E3779B1u) >> 16; }
 
 static double likeness(const uint16_t *counts, size_t total, const uint8_t *data, size_t n) {
-    double sum = 0, below = log((double)total + SMOOTHING * TABLE);
-    for (size_t i = 0; i + 3 <= n; i++) sum += log(counts[trigram(data + i)] + SMOOTHING) - below;
+    double sum = 0, below = log((double)total + SMOOTHING * TABLE), few[FEW];
+    for (unsigned c = 0; c < FEW; c++) few[c] = log(c + SMOOTHING);
+    for (size_t i = 0; i + 3 <= n; i++) {
+        unsigned c = counts[trigram(data + i)];
+        sum += (c < FEW ? few[c] : log(c + SMOOTHING)) - below;
+    }
     return sum / (double)(n - 2);
 }
 
 pith_status primer_choose(pith_ctx *ctx, const uint8_t *data, size_t n, bool brief, primer_id *id) {
     static const struct {
         primer_id id, brief;
-    } kinds[] = {{PRIMER_PROSE, PRIMER_PROSE_SHORT}, {PRIMER_MARKUP, PRIMER_MARKUP}, {PRIMER_CODE, PRIMER_CODE}, {PRIMER_LOG, PRIMER_LOG}};
+    } kinds[] = {{PRIMER_PROSE, PRIMER_PROSE_SHORT},
+                 {PRIMER_MARKUP, PRIMER_MARKUP},
+                 {PRIMER_CODE, PRIMER_CODE},
+                 {PRIMER_LOG, PRIMER_LOG}};
     /* The primer costs about as much time a byte as the block: of a small block that is nothing to wait for, of a
-     * big one a small share; in between a text half as long gains nearly as much. */
-    bool pages = brief && n >= (size_t)96 << 10 && n < (size_t)240 << 10;
+     * big one a small share; in between a text less than half as long gains nearly as much. */
+    bool leaves = brief && n >= (size_t)96 << 10 && n < (size_t)240 << 10;
     const uint8_t *bounds[] = {prime_english, prime_markup, prime_code, prime_log, prime_end};
     *id = PRIMER_NONE;
     if (n < 3) return PITH_OK;
@@ -83,7 +93,7 @@ pith_status primer_choose(pith_ctx *ctx, const uint8_t *data, size_t n, bool bri
         if (like > best) {
             best = like;
             *id = brief ? kinds[k].brief : kinds[k].id;
-            if (pages && *id == PRIMER_PROSE_SHORT) *id = PRIMER_PROSE_PAGES;
+            if (leaves && *id == PRIMER_PROSE_SHORT) *id = PRIMER_PROSE_LEAVES;
         }
     }
     pith_free(ctx, counts);

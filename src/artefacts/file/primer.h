@@ -9,10 +9,11 @@ typedef enum primer_id {
     PRIMER_NONE,
     PRIMER_PROSE_SHORT, /* the last pages of the prose */
     PRIMER_PROSE,
-    PRIMER_MARKUP,      /* a page of prose, then markup */
-    PRIMER_CODE,        /* the same and code behind it */
+    PRIMER_MARKUP, /* a page of prose, then markup */
+    PRIMER_CODE,   /* the same and code behind it */
     PRIMER_LOG,
-    PRIMER_PROSE_PAGES, /* the last pages, fewer of them */
+    PRIMER_PROSE_PAGES,  /* the last pages, fewer of them: no longer written */
+    PRIMER_PROSE_LEAVES, /* and fewer still */
     PRIMER_COUNT
 } primer_id;
 

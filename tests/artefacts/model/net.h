@@ -1,11 +1,12 @@
-/* A small net trained for some steps, for what prunes by curvature. */
+/* Small nets trained for some steps, for what prunes by curvature: one plain and one with a mixture of experts. */
 #ifndef TESTS_MODEL_NET_H
 #define TESTS_MODEL_NET_H
 
 #include "lm/ruler/ruler.h"
 #include "lm/train/train.h"
+#include "support/session.h"
 
-enum { NET_CTX = 32 };
+enum { NET_CTX = 32, NET_EMBD = 16, NET_EXPERTS = 4, NET_EXPERT_FF = 12 };
 
 typedef struct small_net {
     lm_model *vocabulary;
@@ -40,6 +41,27 @@ static inline void small_net_close(pith_ctx *ctx, small_net *s) {
     pith_free(ctx, s->tokens);
     pith_free(ctx, s->weights);
     lm_close(ctx, s->vocabulary);
+}
+
+static small_net dense, mixture;
+
+/* A group's set-up: the session and both nets; the mixture has one layer. */
+static inline int nets_begin(void **state, uint32_t n_layers, uint32_t n_ff) {
+    const train_shape plain = {
+        .n_embd = NET_EMBD, .n_layers = n_layers, .n_heads = 2, .n_kv_heads = 1, .n_ff = n_ff, .n_ctx = NET_CTX};
+    train_shape experts = plain;
+    experts.n_layers = 1;
+    experts.n_ff = NET_EXPERT_FF;
+    experts.n_experts = NET_EXPERTS;
+    experts.n_used = 2;
+    return session_begin(state) || small_net_open(ctx, &plain, 40, &dense) ||
+           small_net_open(ctx, &experts, 10, &mixture);
+}
+
+static inline int nets_end(void **state) {
+    small_net_close(ctx, &dense);
+    small_net_close(ctx, &mixture);
+    return session_end(state);
 }
 
 #endif

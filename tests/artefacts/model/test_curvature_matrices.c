@@ -12,9 +12,6 @@
 #include "artefacts/model/curvature_matrices.h"
 #include "math/dense/dense.h"
 
-static pith_ctx *ctx;
-static small_net dense, mixture;
-
 static void test_curvature(void **state) {
     (void)state;
     curvature *c, *again;
@@ -135,32 +132,10 @@ static void test_refused(void **state) {
     curvature_free(ctx, c);
 }
 
-static int open_session(void **state) {
-    (void)state;
-    const train_shape plain = {
-        .n_embd = 16, .n_layers = 2, .n_heads = 2, .n_kv_heads = 1, .n_ff = 24, .n_ctx = NET_CTX};
-    const train_shape experts = {.n_embd = 16,
-                                 .n_layers = 1,
-                                 .n_heads = 2,
-                                 .n_kv_heads = 1,
-                                 .n_ff = 12,
-                                 .n_ctx = NET_CTX,
-                                 .n_experts = 4,
-                                 .n_used = 2};
-    ctx = pith_ctx_new(NULL);
-    return !ctx || small_net_open(ctx, &plain, 40, &dense) || small_net_open(ctx, &experts, 10, &mixture);
-}
-
-static int close_session(void **state) {
-    (void)state;
-    small_net_close(ctx, &dense);
-    small_net_close(ctx, &mixture);
-    pith_ctx_free(ctx);
-    return 0;
-}
+static int set_up(void **state) { return nets_begin(state, 2, 24); }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_curvature), cmocka_unit_test(test_methods),
                                        cmocka_unit_test(test_mixture), cmocka_unit_test(test_refused)};
-    return cmocka_run_group_tests(tests, open_session, close_session);
+    return cmocka_run_group_tests(tests, set_up, nets_end);
 }

@@ -13,9 +13,7 @@
 #include "artefacts/model/net.h"
 #include "math/dense/dense.h"
 
-enum { EMBD = 16, FF = 12, EXPERTS = 4 };
-static pith_ctx *ctx;
-static small_net dense, mixture;
+enum { EMBD = NET_EMBD, FF = NET_EXPERT_FF, EXPERTS = NET_EXPERTS };
 static uint64_t seed = 1;
 
 static float noise(void) {
@@ -156,27 +154,10 @@ static void test_mixture(void **state) {
     heapr_list_free(ctx, list);
 }
 
-static int open_session(void **state) {
-    (void)state;
-    const train_shape plain = {
-        .n_embd = EMBD, .n_layers = 1, .n_heads = 2, .n_kv_heads = 1, .n_ff = FF, .n_ctx = NET_CTX};
-    train_shape experts = plain;
-    experts.n_experts = EXPERTS;
-    experts.n_used = 2;
-    ctx = pith_ctx_new(NULL);
-    return !ctx || small_net_open(ctx, &plain, 40, &dense) || small_net_open(ctx, &experts, 10, &mixture);
-}
-
-static int close_session(void **state) {
-    (void)state;
-    small_net_close(ctx, &dense);
-    small_net_close(ctx, &mixture);
-    pith_ctx_free(ctx);
-    return 0;
-}
+static int set_up(void **state) { return nets_begin(state, 1, FF); }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_quadratic), cmocka_unit_test(test_second_order),
                                        cmocka_unit_test(test_mixture)};
-    return cmocka_run_group_tests(tests, open_session, close_session);
+    return cmocka_run_group_tests(tests, set_up, nets_end);
 }

@@ -11,10 +11,10 @@
 #include "artefacts/model/cut.h"
 #include "lm/lm.h"
 #include "lm/tiny_model.h"
+#include "support/session.h"
 
 enum { TOKENS = 12 };
 
-static pith_ctx *ctx;
 static uint32_t all[64]; /* 0, 1, 2, ... */
 
 typedef struct built {
@@ -362,16 +362,8 @@ static void test_full_disk(void **state) {
 }
 
 static int open_session(void **state) {
-    (void)state;
     for (uint32_t i = 0; i < 64; i++) all[i] = i;
-    ctx = pith_ctx_new(NULL);
-    return ctx == NULL;
-}
-
-static int close_session(void **state) {
-    (void)state;
-    pith_ctx_free(ctx);
-    return 0;
+    return session_begin(state);
 }
 
 int main(void) {
@@ -380,5 +372,5 @@ int main(void) {
         cmocka_unit_test(test_layers_and_channels), cmocka_unit_test(test_refused), cmocka_unit_test(test_lying_sizes),
         cmocka_unit_test(test_full_disk),           cmocka_unit_test(test_uneven),
     };
-    return cmocka_run_group_tests(tests, open_session, close_session);
+    return cmocka_run_group_tests(tests, open_session, session_end);
 }

@@ -10,10 +10,10 @@
 
 #include "artefacts/model/prune_speed.h"
 #include "lm/tiny_model.h"
+#include "support/session.h"
 
 enum { TOKENS = 400, HALF = TINY_FF / 2 };
 
-static pith_ctx *ctx;
 static uint32_t tokens[TOKENS];
 
 typedef struct tiny {
@@ -302,20 +302,12 @@ static void test_speed(void **state) {
 }
 
 static int open_session(void **state) {
-    (void)state;
     uint64_t seed = 12345;
     for (unsigned i = 0; i < TOKENS; i++) {
         seed = seed * 6364136223846793005u + 1442695040888963407u;
         tokens[i] = (uint32_t)((seed >> 33) % TINY_VOCAB);
     }
-    ctx = pith_ctx_new(NULL);
-    return ctx == NULL;
-}
-
-static int close_session(void **state) {
-    (void)state;
-    pith_ctx_free(ctx);
-    return 0;
+    return session_begin(state);
 }
 
 int main(void) {
@@ -324,5 +316,5 @@ int main(void) {
         cmocka_unit_test(test_choices),    cmocka_unit_test(test_refused), cmocka_unit_test(test_speed),
         cmocka_unit_test(test_uneven),
     };
-    return cmocka_run_group_tests(tests, open_session, close_session);
+    return cmocka_run_group_tests(tests, open_session, session_end);
 }

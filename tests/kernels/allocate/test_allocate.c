@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "kernels/allocate/allocate.h"
+#include "support/session.h"
 
-static pith_ctx *ctx;
 static uint64_t seed = 1;
 
 static uint32_t dice(uint32_t n) {
@@ -384,23 +384,11 @@ static void test_refused(void **state) {
     assert_int_equal(alloc_bytes_of(1e300, 16), 1ull << 53);
 }
 
-static int open_session(void **state) {
-    (void)state;
-    ctx = pith_ctx_new(NULL);
-    return ctx == NULL;
-}
-
-static int close_session(void **state) {
-    (void)state;
-    pith_ctx_free(ctx);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_brute_force), cmocka_unit_test(test_sides),     cmocka_unit_test(test_experts),
         cmocka_unit_test(test_big),         cmocka_unit_test(test_orders),    cmocka_unit_test(test_order_looks_ahead),
         cmocka_unit_test(test_lograte),     cmocka_unit_test(test_evolution), cmocka_unit_test(test_refused),
     };
-    return cmocka_run_group_tests(tests, open_session, close_session);
+    return cmocka_run_group_tests(tests, session_begin, session_end);
 }

@@ -9,21 +9,9 @@
 #include <cmocka.h>
 
 #include "kernels/learn/double_ops.h"
+#include "support/session.h"
 
-static pith_ctx *ctx;
 static uint64_t seed;
-
-static int set_up(void **state) {
-    (void)state;
-    ctx = pith_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    pith_ctx_free(ctx);
-    return 0;
-}
 
 static double uniform(void) { /* in [-1, 1) */
     seed += 0x9e3779b97f4a7c15u;
@@ -450,5 +438,5 @@ int main(void) {
         cmocka_unit_test(sampling),
         cmocka_unit_test(refusals),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, session_begin, session_end);
 }

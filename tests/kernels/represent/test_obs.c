@@ -2,21 +2,7 @@
  * error; it gives what the textbook loop gives in doubles; inputs never seen lose their weights; the size of blocks
  * changes nothing but rounding. */
 #include "kernels/represent/columns_support.h"
-
-static pith_ctx *ctx;
-
-static int setup(void **state) {
-    (void)state;
-    ctx = pith_ctx_new(NULL);
-    return ctx ? 0 : 1;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    bool clean = pith_memory_used(ctx) == 0;
-    pith_ctx_free(ctx);
-    return clean ? 0 : 1;
-}
+#include "support/session.h"
 
 static const char *const coders[] = {
     "q(4, group=32)", "q(3, group=16, meta=q(3, group=16))", "q(4, group=64, grid=nf4)", "step(0.5, tilt=0)", "ternary",
@@ -191,5 +177,5 @@ int main(void) {
         cmocka_unit_test(test_identity),    cmocka_unit_test(test_lower_error), cmocka_unit_test(test_textbook),
         cmocka_unit_test(test_dead_inputs), cmocka_unit_test(test_blocks),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, session_begin, session_end);
 }

@@ -5,6 +5,7 @@
 
 #include "formats/blocks/blocks.h"
 #include "kernels/represent/scalar.h"
+#include "support/session.h"
 
 static const char *const recipes[] = {
     "raw",
@@ -60,21 +61,6 @@ static const char *const recipes[] = {
 };
 
 static const struct shape { size_t rows, cols; } shapes[] = {{1, 1}, {3, 17}, {64, 172}, {1, 128}, {130, 1}};
-
-static pith_ctx *ctx;
-
-static int setup(void **state) {
-    (void)state;
-    ctx = pith_ctx_new(NULL);
-    return ctx ? 0 : 1;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    bool clean = pith_memory_used(ctx) == 0;
-    pith_ctx_free(ctx);
-    return clean ? 0 : 1;
-}
 
 static void test_round_trips(void **state) {
     (void)state;
@@ -387,5 +373,5 @@ int main(void) {
         cmocka_unit_test(test_rows_that_count), cmocka_unit_test(test_damage),
         cmocka_unit_test(test_gguf),            cmocka_unit_test(test_mostly_zeros),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, session_begin, session_end);
 }

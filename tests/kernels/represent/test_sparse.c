@@ -3,21 +3,7 @@
 #include "kernels/represent/columns_support.h"
 
 #include "kernels/represent/scalar.h"
-
-static pith_ctx *ctx;
-
-static int setup(void **state) {
-    (void)state;
-    ctx = pith_ctx_new(NULL);
-    return ctx ? 0 : 1;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    bool clean = pith_memory_used(ctx) == 0;
-    pith_ctx_free(ctx);
-    return clean ? 0 : 1;
-}
+#include "support/session.h"
 
 static void test_choose(void **state) {
     (void)state;
@@ -195,5 +181,5 @@ int main(void) {
         cmocka_unit_test(test_choose),        cmocka_unit_test(test_forms),   cmocka_unit_test(test_forms_of_damage),
         cmocka_unit_test(test_pruning_order), cmocka_unit_test(test_planted),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, session_begin, session_end);
 }

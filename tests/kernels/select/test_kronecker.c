@@ -10,10 +10,10 @@
 
 #include "kernels/select/kronecker.h"
 #include "math/dense/dense.h"
+#include "support/session.h"
 
 enum { ROWS = 6, COLS = 5, ALL = ROWS * COLS };
 static const double damp = 0.01;
-static pith_ctx *ctx;
 static uint64_t seed = 1;
 
 static float noise(void) {
@@ -275,21 +275,9 @@ static void test_threshold(void **state) {
     assert_int_equal(select_units_cut(ctx, &poisoned, 1, 3, &gone), PITH_E_ARGUMENT);
 }
 
-static int open_session(void **state) {
-    (void)state;
-    ctx = pith_ctx_new(NULL);
-    return ctx == NULL;
-}
-
-static int close_session(void **state) {
-    (void)state;
-    pith_ctx_free(ctx);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_costs), cmocka_unit_test(test_removal),
                                        cmocka_unit_test(test_second_shot), cmocka_unit_test(test_identity),
                                        cmocka_unit_test(test_threshold)};
-    return cmocka_run_group_tests(tests, open_session, close_session);
+    return cmocka_run_group_tests(tests, session_begin, session_end);
 }

@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "kernels/select/select.h"
+#include "support/session.h"
 
-static pith_ctx *ctx;
 static uint64_t seed = 1;
 
 static float noise(void) {
@@ -259,23 +259,11 @@ static void test_removal_refused(void **state) {
     assert_int_equal(select_obs_order(ctx, w, ROWS, COLS, gram, 0.01, 1, 1, order, losses), PITH_E_CHECK);
 }
 
-static int open_session(void **state) {
-    (void)state;
-    ctx = pith_ctx_new(NULL);
-    return ctx == NULL;
-}
-
-static int close_session(void **state) {
-    (void)state;
-    pith_ctx_free(ctx);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scores), cmocka_unit_test(test_influence), cmocka_unit_test(test_masks),
         cmocka_unit_test(test_n_of_m), cmocka_unit_test(test_removal),   cmocka_unit_test(test_removal_refused),
         cmocka_unit_test(test_many_columns),
     };
-    return cmocka_run_group_tests(tests, open_session, close_session);
+    return cmocka_run_group_tests(tests, session_begin, session_end);
 }

@@ -8,25 +8,12 @@
 #include <math.h>
 
 #include "lm/generate/generate.h"
+#include "support/session.h"
 
 enum { VOCAB = 200 };
 
-static pith_ctx *ctx;
 static uint32_t random_state;
 static float logits[VOCAB];
-
-static int begin(void **state) {
-    (void)state;
-    ctx = pith_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int end(void **state) {
-    (void)state;
-    bool clean = pith_memory_used(ctx) == 0;
-    pith_ctx_free(ctx);
-    return clean ? 0 : -1;
-}
 
 static float random_logit(void) {
     random_state = random_state * 1664525u + 1013904223u;
@@ -276,5 +263,5 @@ int main(void) {
         cmocka_unit_test(choices_depend_on_seed_and_place_alone),
         cmocka_unit_test(bad_settings_are_refused),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, session_begin, session_end);
 }

@@ -7,21 +7,7 @@
 #include <cmocka.h>
 
 #include "lm/generate/generate.h"
-
-static pith_ctx *ctx;
-
-static int begin(void **state) {
-    (void)state;
-    ctx = pith_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int end(void **state) {
-    (void)state;
-    bool clean = pith_memory_used(ctx) == 0;
-    pith_ctx_free(ctx);
-    return clean ? 0 : -1;
-}
+#include "support/session.h"
 
 typedef struct sink {
     char text[512];
@@ -212,5 +198,5 @@ int main(void) {
         cmocka_unit_test(random_bytes_come_out_as_utf8),
         cmocka_unit_test(a_callback_may_end_it),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, session_begin, session_end);
 }

@@ -11,20 +11,7 @@
 #include "lm/ruler/ruler.h"
 #include "lm/tiny_model.h"
 #include "lm/train/train.h"
-
-static pith_ctx *ctx;
-
-static int set_up(void **state) {
-    (void)state;
-    ctx = pith_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    pith_ctx_free(ctx);
-    return 0;
-}
+#include "support/session.h"
 
 /* Nats of all tokens of windows but the first, as the runtime counts them. */
 static double runtime_nats(const lm_model *m, const uint32_t *tokens, size_t n_windows, size_t n_ctx) {
@@ -440,5 +427,5 @@ int main(void) {
         cmocka_unit_test(refusals),
         cmocka_unit_test(survives_failing_allocations),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, session_begin, session_end);
 }
