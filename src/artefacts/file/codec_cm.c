@@ -30,7 +30,8 @@ static pith_status cm_block_encode(pith_ctx *ctx, const file_args *args, const u
     *out_n = SIZE_MAX;
     primer_id primer = PRIMER_NONE;
     pith_status status = PITH_OK;
-    if (args->v[ARG_PRIME]) status = primer_choose(ctx, src, n, args->v[ARG_PRIME] == 1, &primer);
+    primer_effort effort = args->v[ARG_PRIME] > 1 ? PRIMER_WHOLE : args->v[ARG_INPUTS] ? PRIMER_BRIEF : PRIMER_QUICK;
+    if (args->v[ARG_PRIME]) status = primer_choose(ctx, src, n, effort, &primer);
     if (status) return status;
     /* in text the contexts of fields and columns know more than a fixed distance */
     detect_result seen;

@@ -21,7 +21,7 @@ extern const uint8_t prime_log[] __attribute__((visibility("hidden")));
 extern const uint8_t prime_end[] __attribute__((visibility("hidden")));
 
 #define BRIEF 81920  /* bytes of prose in a short primer */
-#define PAGES 49152  /* in a shorter one, of former versions */
+#define PAGES 49152  /* in a shorter one */
 #define LEAVES 32768 /* in the shortest */
 #define PAGE 24576   /* bytes of prose before markup and code */
 
@@ -63,7 +63,7 @@ static double likeness(const uint16_t *counts, size_t total, const uint8_t *data
     return sum / (double)(n - 2);
 }
 
-pith_status primer_choose(pith_ctx *ctx, const uint8_t *data, size_t n, bool brief, primer_id *id) {
+pith_status primer_choose(pith_ctx *ctx, const uint8_t *data, size_t n, primer_effort effort, primer_id *id) {
     static const struct {
         primer_id id, brief;
     } kinds[] = {{PRIMER_PROSE, PRIMER_PROSE_SHORT},
@@ -71,8 +71,9 @@ pith_status primer_choose(pith_ctx *ctx, const uint8_t *data, size_t n, bool bri
                  {PRIMER_CODE, PRIMER_CODE},
                  {PRIMER_LOG, PRIMER_LOG}};
     /* The primer costs about as much time a byte as the block: of a small block that is nothing to wait for, of a
-     * big one a small share; in between a text less than half as long gains nearly as much. */
-    bool leaves = brief && n >= (size_t)96 << 10 && n < (size_t)240 << 10;
+     * big one a small share; in between a text half as long gains nearly as much. */
+    static const primer_id few[] = {PRIMER_PROSE_LEAVES, PRIMER_PROSE_PAGES};
+    bool brief = effort != PRIMER_WHOLE, between = n >= (size_t)96 << 10 && n < (size_t)240 << 10;
     const uint8_t *bounds[] = {prime_english, prime_markup, prime_code, prime_log, prime_end};
     *id = PRIMER_NONE;
     if (n < 3) return PITH_OK;
@@ -93,7 +94,7 @@ pith_status primer_choose(pith_ctx *ctx, const uint8_t *data, size_t n, bool bri
         if (like > best) {
             best = like;
             *id = brief ? kinds[k].brief : kinds[k].id;
-            if (leaves && *id == PRIMER_PROSE_SHORT) *id = PRIMER_PROSE_LEAVES;
+            if (between && *id == PRIMER_PROSE_SHORT) *id = few[effort];
         }
     }
     pith_free(ctx, counts);

@@ -103,10 +103,10 @@ static void write_lines(uint8_t *p, size_t n, const char *const *lines, uint32_t
     }
 }
 
-static primer_id chosen(const uint8_t *data, size_t n, bool brief) {
+static primer_id chosen(const uint8_t *data, size_t n, primer_effort effort) {
     pith_ctx *ctx = pith_ctx_new(NULL);
     primer_id id = PRIMER_COUNT;
-    assert_int_equal(primer_choose(ctx, data, n, brief, &id), PITH_OK);
+    assert_int_equal(primer_choose(ctx, data, n, effort, &id), PITH_OK);
     assert_int_equal(pith_memory_used(ctx), 0);
     pith_ctx_free(ctx);
     return id;
@@ -126,8 +126,8 @@ static void each_kind_gets_its_primer(void **state) {
     for (size_t k = 0; k < PITH_COUNT(kinds); k++)
         for (size_t s = 0; s < PITH_COUNT(sizes); s++) {
             write_lines(block, sizes[s], kinds[k].lines, (uint32_t)(s + 1));
-            assert_int_equal(chosen(block, sizes[s], false), kinds[k].full);
-            assert_int_equal(chosen(block, sizes[s], true), kinds[k].brief);
+            assert_int_equal(chosen(block, sizes[s], PRIMER_WHOLE), kinds[k].full);
+            assert_int_equal(chosen(block, sizes[s], PRIMER_BRIEF), kinds[k].brief);
         }
 }
 
@@ -136,17 +136,18 @@ static void the_size_decides_how_short(void **state) {
     (void)state;
     static const struct {
         size_t n;
-        primer_id id;
-    } sizes[] = {{98303, PRIMER_PROSE_SHORT},
-                 {98304, PRIMER_PROSE_LEAVES},
-                 {245759, PRIMER_PROSE_LEAVES},
-                 {245760, PRIMER_PROSE_SHORT}};
+        primer_id quick, brief;
+    } sizes[] = {{98303, PRIMER_PROSE_SHORT, PRIMER_PROSE_SHORT},
+                 {98304, PRIMER_PROSE_LEAVES, PRIMER_PROSE_PAGES},
+                 {245759, PRIMER_PROSE_LEAVES, PRIMER_PROSE_PAGES},
+                 {245760, PRIMER_PROSE_SHORT, PRIMER_PROSE_SHORT}};
     uint8_t *text = malloc(245760);
     assert_non_null(text);
     write_lines(text, 245760, prose, 3);
     for (size_t i = 0; i < PITH_COUNT(sizes); i++) {
-        assert_int_equal(chosen(text, sizes[i].n, true), sizes[i].id);
-        assert_int_equal(chosen(text, sizes[i].n, false), PRIMER_PROSE);
+        assert_int_equal(chosen(text, sizes[i].n, PRIMER_QUICK), sizes[i].quick);
+        assert_int_equal(chosen(text, sizes[i].n, PRIMER_BRIEF), sizes[i].brief);
+        assert_int_equal(chosen(text, sizes[i].n, PRIMER_WHOLE), PRIMER_PROSE);
     }
     free(text);
 }
@@ -157,25 +158,25 @@ static void a_text_chooses_itself(void **state) {
     for (size_t i = 0; i < PITH_COUNT(own); i++) {
         size_t n;
         const uint8_t *t = primer_text(own[i], &n);
-        assert_int_equal(chosen(t, n, false), own[i]);
+        assert_int_equal(chosen(t, n, PRIMER_WHOLE), own[i]);
     }
     size_t n;
     const uint8_t *t = primer_text(PRIMER_MARKUP, &n);
-    assert_int_equal(chosen(t + PAGE, n - PAGE, false), PRIMER_MARKUP);
+    assert_int_equal(chosen(t + PAGE, n - PAGE, PRIMER_WHOLE), PRIMER_MARKUP);
     t = primer_text(PRIMER_CODE, &n);
-    assert_int_equal(chosen(t + PAGE + MARKUP, n - PAGE - MARKUP, false), PRIMER_CODE);
+    assert_int_equal(chosen(t + PAGE + MARKUP, n - PAGE - MARKUP, PRIMER_WHOLE), PRIMER_CODE);
 }
 
 static void what_is_no_text_gets_none(void **state) {
     (void)state;
     uint8_t block[BLOCK];
     data_fill(block, BLOCK, DATA_RANDOM, 3);
-    assert_int_equal(chosen(block, BLOCK, false), PRIMER_NONE);
-    assert_int_equal(chosen(block, BLOCK, true), PRIMER_NONE);
+    assert_int_equal(chosen(block, BLOCK, PRIMER_WHOLE), PRIMER_NONE);
+    assert_int_equal(chosen(block, BLOCK, PRIMER_BRIEF), PRIMER_NONE);
     data_fill(block, BLOCK, DATA_RECORDS, 3);
-    assert_int_equal(chosen(block, BLOCK, false), PRIMER_NONE);
+    assert_int_equal(chosen(block, BLOCK, PRIMER_WHOLE), PRIMER_NONE);
     data_fill(block, BLOCK, DATA_ZEROS, 3);
-    assert_int_equal(chosen(block, BLOCK, false), PRIMER_NONE);
+    assert_int_equal(chosen(block, BLOCK, PRIMER_WHOLE), PRIMER_NONE);
 }
 
 /* Short blocks have next to nothing to go by; exact sizes let a sanitizer see reads past them. */
@@ -185,7 +186,7 @@ static void any_size_will_do(void **state) {
         uint8_t *block = malloc(n ? n : 1);
         assert_non_null(block);
         memset(block, 'e', n);
-        primer_id id = chosen(block, n, false);
+        primer_id id = chosen(block, n, PRIMER_WHOLE);
         if (n < 3) assert_int_equal(id, PRIMER_NONE);
         assert_true(id < PRIMER_COUNT);
         free(block);
@@ -196,7 +197,7 @@ static void any_size_will_do(void **state) {
     assert_non_null(block);
     data_fill(block, n, DATA_RANDOM, 1);
     write_lines(block + n / 2 - 40000, 80000, prose, 3);
-    assert_int_equal(chosen(block, n, false), PRIMER_PROSE);
+    assert_int_equal(chosen(block, n, PRIMER_WHOLE), PRIMER_PROSE);
     free(block);
 }
 
