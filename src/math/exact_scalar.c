@@ -1,5 +1,5 @@
-/* The reference: exact kernels in plain C, one element after another. Whatever the SIMD files
- * do, they must give these bits. */
+/* The reference: exact kernels in plain C, one element after another. Whatever the files with
+ * vectors do, they must give these bits. Runs where the compiler knows no vectors, and in the tests. */
 #include <math.h>
 #include <string.h>
 

@@ -1,16 +1,10 @@
-/* The exact kernels over a virtual vector of 16 lanes. Included once by exact_avx2.c and once
- * by exact_avx512.c, after the header that says what a v16 is. Mirrors exact_scalar.c step by
- * step: any change here is a change there. */
+/* The exact kernels over a virtual vector of 16 lanes. Included once by each of exact_four.c,
+ * exact_avx2.c and exact_avx512.c, after the header that says what a v16 is. Mirrors exact_scalar.c
+ * step by step: any change here is a change there. */
 #include <math.h>
 
 #include "math/constants.h"
 #include "math/exact.h"
-
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
 
 /* x*y + z in two roundings */
 LANE v16 v_muladd(v16 x, v16 y, v16 z) { return v_add(v_mul(x, y), z); }
@@ -150,30 +144,7 @@ static void table_matmul(float *c, size_t c_row, const float *a, size_t a_row, s
     }
 }
 
-/* Eight rows of eight at a time: pairs, then pairs of pairs, then halves. */
-LANE void transpose_8x8(float *y, size_t rows, const float *x, size_t cols) {
-    __m256 r[8], t[8];
-    UNROLL
-    for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(x + (size_t)i * cols);
-    UNROLL
-    for (int i = 0; i < 8; i += 2) {
-        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-    }
-    UNROLL
-    for (int i = 0; i < 8; i += 4) {
-        r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
-        r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xEE);
-        r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-        r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
-    }
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        _mm256_storeu_ps(y + (size_t)i * rows, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-        _mm256_storeu_ps(y + (size_t)(i + 4) * rows, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
-    }
-}
-
+/* Eight rows of eight at a time. */
 static void table_transpose(float *y, const float *x, size_t rows, size_t cols) {
     const size_t whole_rows = rows & ~(size_t)7, whole_cols = cols & ~(size_t)7;
     for (size_t i = 0; i < whole_rows; i += 8)

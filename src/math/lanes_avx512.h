@@ -6,7 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define LANE static inline __attribute__((always_inline))
+#include "math/transpose_avx2.h"
+
 #define ROWS_AT_ONCE 4
 #define COLUMNS_AT_ONCE 2 /* vectors of 16, in blocks of ROWS_AT_ONCE rows */
 #define COLUMNS_OF_ONE 4  /* the same for a single row */

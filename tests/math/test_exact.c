@@ -1,6 +1,6 @@
-/* Exact kernels: every instruction set gives the bits of the scalar code, functions are as
+/* Exact kernels: every instruction set gives the bits of the plain code, functions are as
  * accurate as math.h promises, and the bits themselves are known answers. */
-#include "math/math.h"
+#include "math/exact.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -52,11 +52,13 @@ static void fill_wild(float *x, size_t n) {
 static void assert_same(const float *got, const float *want, size_t n, const char *what) {
     for (size_t i = 0; i < n; i++)
         if (bits_of(got[i]) != bits_of(want[i]) && !(isnan(got[i]) && isnan(want[i])))
-            fail_msg("%s: element %zu of %zu is %08x (%g), scalar gives %08x (%g)", what, i, n, bits_of(got[i]),
+            fail_msg("%s: element %zu of %zu is %08x (%g), the plain code gives %08x (%g)", what, i, n, bits_of(got[i]),
                      (double)got[i], bits_of(want[i]), (double)want[i]);
 }
 
-static const exact_ops *other_path(int i) { return exact_for(i == 0 ? (int)PITH_CPU_AVX2 : (int)PITH_CPU_AVX512); }
+/* The plain code, then what each instruction set runs. */
+enum { PLAIN = -1, LEVELS = PITH_CPU_AVX512 + 1 };
+static const exact_ops *path_of(int level) { return level == PLAIN ? &exact_scalar : exact_for(level); }
 
 static const size_t sizes[] = {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 64, 100, 255, 256, 257};
 
@@ -94,8 +96,8 @@ static map_fn map_of(const exact_ops *ops, const map_case *c) {
 static void test_maps_agree(void **state) {
     (void)state;
     float x[MOST], want[MOST], got[MOST];
-    for (int path = 0; path < 2; path++) {
-        const exact_ops *ops = other_path(path);
+    for (int level = 0; level < LEVELS; level++) {
+        const exact_ops *ops = path_of(level);
         if (!ops) continue;
         for (size_t m = 0; m < PITH_COUNT(maps); m++)
             for (int round = 0; round < 400; round++) {
@@ -104,7 +106,7 @@ static void test_maps_agree(void **state) {
                     fill_wild(x, n);
                 else
                     fill(x, n);
-                map_of(exact_for(PITH_CPU_SCALAR), &maps[m])(want, x, n);
+                map_of(&exact_scalar, &maps[m])(want, x, n);
                 map_of(ops, &maps[m])(got, x, n);
                 assert_same(got, want, n, maps[m].name);
             }
@@ -142,8 +144,8 @@ static void test_maps_accurate(void **state) {
 
 static void test_special_values(void **state) {
     (void)state;
-    for (int level = PITH_CPU_SCALAR; level <= PITH_CPU_AVX512; level++) {
-        const exact_ops *ops = exact_for(level);
+    for (int level = PLAIN; level < LEVELS; level++) {
+        const exact_ops *ops = path_of(level);
         if (!ops) continue;
         float x[] = {0.0f, INFINITY, -INFINITY, NAN, 100.0f, -100.0f}, y[6];
         ops->exp(y, x, 6);
@@ -169,10 +171,10 @@ static void test_special_values(void **state) {
 
 static void test_vectors_agree(void **state) {
     (void)state;
-    const exact_ops *ref = exact_for(PITH_CPU_SCALAR);
+    const exact_ops *ref = &exact_scalar;
     float a[MOST], b[MOST], c[MOST], d[MOST], e[MOST], f[MOST], g[MOST], h[MOST];
-    for (int path = 0; path < 2; path++) {
-        const exact_ops *ops = other_path(path);
+    for (int level = 0; level < LEVELS; level++) {
+        const exact_ops *ops = path_of(level);
         if (!ops) continue;
         for (int round = 0; round < 20 * (int)PITH_COUNT(sizes); round++) {
             size_t n = sizes[(size_t)round % PITH_COUNT(sizes)];
@@ -231,10 +233,10 @@ static void test_vectors_agree(void **state) {
 
 static void test_matrices_agree(void **state) {
     (void)state;
-    const exact_ops *ref = exact_for(PITH_CPU_SCALAR);
+    const exact_ops *ref = &exact_scalar;
     static float a[64 * 64], b[64 * 200], c[64 * 200], d[64 * 200];
-    for (int path = 0; path < 2; path++) {
-        const exact_ops *ops = other_path(path);
+    for (int level = 0; level < LEVELS; level++) {
+        const exact_ops *ops = path_of(level);
         if (!ops) continue;
         for (int round = 0; round < 300; round++) {
             size_t m = noise() % 10, n = noise() % 190, k = noise() % 40, gap = noise() % 5;
@@ -287,8 +289,8 @@ static void test_recurrence(void **state) {
     float h0[STATES * N], h1[STATES * N], a[N], b[STATES], c[STATES], x[N], y[N], gy[N];
     float gh[STATES * N], gh_in[STATES * N], ga[N], gb[STATES], gc[STATES], gx[N];
     float h1_ref[STATES * N], y_ref[N], all[2][2 * N + 2 * STATES + STATES * N];
-    for (int level = PITH_CPU_SCALAR; level <= PITH_CPU_AVX512; level++) {
-        const exact_ops *ops = exact_for(level);
+    for (int level = PLAIN; level < LEVELS; level++) {
+        const exact_ops *ops = path_of(level);
         if (!ops) continue;
         noise_state = 77;
         fill(h0, STATES * N);
@@ -298,17 +300,17 @@ static void test_recurrence(void **state) {
         fill(gy, N);
         fill(gh_in, STATES * N);
         fill(a, N);
-        exact_for(PITH_CPU_SCALAR)->sigmoid(a, a, N);
+        exact_scalar.sigmoid(a, a, N);
         ops->recur(h1, y, h0, a, b, c, x, STATES, N);
         memcpy(gh, gh_in, sizeof gh);
         ops->recur_back(gh, ga, gb, gc, gx, gy, h0, h1, a, b, c, x, STATES, N);
-        float *out = all[level != PITH_CPU_SCALAR];
+        float *out = all[level != PLAIN];
         memcpy(out, ga, sizeof ga);
         memcpy(out + N, gx, sizeof gx);
         memcpy(out + 2 * N, gb, sizeof gb);
         memcpy(out + 2 * N + STATES, gc, sizeof gc);
         memcpy(out + 2 * N + 2 * STATES, gh, sizeof gh);
-        if (level != PITH_CPU_SCALAR) {
+        if (level != PLAIN) {
             assert_same(h1, h1_ref, STATES * N, "recur state");
             assert_same(y, y_ref, N, "recur output");
             assert_same(all[1], all[0], PITH_COUNT(all[0]), "recur_back");
@@ -350,8 +352,8 @@ static void test_known_answers(void **state) {
         0x0C1D93EB1A1A8F3Au, /* rsqrt */
         0xEABF90E48188D43Bu, /* dot */
     };
-    for (int level = PITH_CPU_SCALAR; level <= PITH_CPU_AVX512; level++) {
-        const exact_ops *ops = exact_for(level);
+    for (int level = PLAIN; level < LEVELS; level++) {
+        const exact_ops *ops = path_of(level);
         if (!ops) continue;
         for (size_t m = 0; m <= PITH_COUNT(maps); m++) {
             float x[MOST], y[MOST];

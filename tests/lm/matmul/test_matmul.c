@@ -1,4 +1,4 @@
-/* Products straight from blocks: every instruction set gives the bits of the scalar reference,
+/* Products straight from blocks: every instruction set gives the bits of the formulas one by one,
  * whatever the numbers of rows and tokens and the way rows are split, and all are as near to the
  * product of the decoded weights as activations of 8 bits allow. */
 #include <math.h>
@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "lm/matmul/parts.h"
+#include "lm/matmul/reference.h"
 
 #define ROWS 37
 #define MAX_TOKENS 64
@@ -60,19 +61,19 @@ typedef struct problem {
     size_t n_cols, block_bytes;
 } problem;
 
-/* fill: a byte for all weights, or -1 for random ones. The data starts at an odd address. */
+/* fill: a byte for all weights, or -1 for random ones. The data starts at an odd address where n_cols is even. */
 static problem problem_new(tensor_type type, size_t n_cols, int fill) {
     const matmul_form *form = matmul_form_of(type);
     size_t elements = form->elements ? form->elements : 1, blocks = n_cols / elements;
     problem p = {.n_cols = n_cols, .block_bytes = form->block_bytes};
     p.w = (lm_matrix){type, ROWS, n_cols, blocks * form->block_bytes, NULL};
     size_t size = ROWS * p.w.row_bytes;
-    p.bytes = malloc(size + 1);
+    p.bytes = malloc(size + 2);
     p.x = malloc(MAX_TOKENS * n_cols * sizeof *p.x);
     assert_non_null(p.bytes);
     assert_non_null(p.x);
     state = (uint64_t)type * 1000 + n_cols;
-    uint8_t *data = p.bytes + 1;
+    uint8_t *data = p.bytes + 1 + n_cols % 2;
     for (size_t i = 0; i < size; i++) data[i] = fill < 0 ? (uint8_t)random32() : (uint8_t)fill;
     for (size_t i = 0; i < ROWS * blocks; i++) {
         uint8_t *b = data + i * form->block_bytes;
@@ -120,13 +121,15 @@ static lm_activations *activations(pith_ctx *ctx) {
     return a;
 }
 
+static float reference[ROWS * MAX_TOKENS]; /* of a problem; with fewer tokens, the first of them */
+
 static void compare_levels(const problem *p, lm_activations *a, size_t tokens) {
-    static float reference[ROWS * MAX_TOKENS], y[ROWS * MAX_TOKENS];
-    run(&matmul_scalar, a, p, tokens, reference, 0);
-    for (int level = PITH_CPU_AVX2; level <= PITH_CPU_AVX512; level++) {
+    static float y[ROWS * MAX_TOKENS];
+    static const char *const names[] = {"scalar", "AVX2", "AVX-512"};
+    for (int level = PITH_CPU_SCALAR; level <= PITH_CPU_AVX512; level++) {
         const matmul_ops *ops = matmul_for(level);
         if (!ops) continue;
-        const char *what = level == PITH_CPU_AVX2 ? "AVX2" : "AVX-512";
+        const char *what = names[level];
         run(ops, a, p, tokens, y, 0);
         same(reference, y, ROWS * tokens, what, p->w.type, tokens);
         run(ops, a, p, tokens, y, tokens % 2 ? 5 : 16);
@@ -146,6 +149,7 @@ static void every_level_gives_the_same_bits(void **test) {
         if (matmul_form_of(types[i])->elements == 0) cols[1] = 5, cols[2] = 771;
         for (size_t c = 0; c < 3; c++) {
             problem p = problem_new(types[i], cols[c], -1);
+            run(&matmul_reference, a, &p, MAX_TOKENS, reference, 0);
             for (size_t t = 0; t < PITH_COUNT(tokens); t++) compare_levels(&p, a, tokens[t]);
             problem_free(&p);
         }
@@ -165,6 +169,7 @@ static void extremes_are_exact(void **test) {
             problem p = problem_new(types[i], 768, fills[f]);
             for (size_t k = 0; k < MAX_TOKENS * p.n_cols; k++)
                 p.x[k] = f % 2 && k % 2 ? -3.0f : k / p.n_cols % 3 == 2 ? 0.0f : 3.0f;
+            run(&matmul_reference, a, &p, 33, reference, 0);
             compare_levels(&p, a, 3);
             compare_levels(&p, a, 33);
             problem_free(&p);
