@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include "artefacts/model/delta_parts.h"
+#include "base/sink.h"
 
 static const uint8_t magic[8] = {0xF0, 'p', 'd', 'e', 'l', '\r', '\n', 0};
 enum { VERSION = 0x10, EXACT = 0, TERNARY = 1, HEAD_FIXED = 10 + 32, CHECK_BYTES = 8, PACKER_MOST = 256 };
@@ -79,30 +80,20 @@ static pith_status put_head(pith_ctx *ctx, const head *h, delta_sink *out) {
     return status;
 }
 
-typedef struct memory {
-    pith_ctx *ctx;
-    pith_buffer bytes;
-} memory;
-
-static pith_status keep_bytes(void *opaque, const void *data, size_t n) {
-    memory *m = opaque;
-    return pith_buffer_append(m->ctx, &m->bytes, data, n);
-}
-
 /* The head has the hash of what will come back, so the body waits in memory. */
 static pith_status write_ternary(delta_pair *p, head *h, delta_sink *out) {
     delta_packer packer;
     delta_plan plan;
     delta_sink result = {0}, body = {0};
-    memory held = {.ctx = p->ctx};
-    pith_buffer text = {0};
+    pith_buffer text = {0}, held = {0};
+    pith_sink memory = {p->ctx, &held};
     const char *name = p->options->packer ? p->options->packer : "golomb";
     pith_status status = delta_packer_open(p->ctx, name, strlen(name), &packer);
     if (status) return status;
     status = delta_ternary_plan(p, &plan);
     if (!status) status = pith_recipe_print(p->ctx, packer.recipe, &text);
     if (!status) status = delta_sink_open(p->ctx, NULL, NULL, UINT64_MAX, &result);
-    if (!status) status = delta_sink_open(p->ctx, keep_bytes, &held, UINT64_MAX, &body);
+    if (!status) status = delta_sink_open(p->ctx, pith_sink_write, &memory, UINT64_MAX, &body);
     if (!status) status = delta_ternary_encode(p, &plan, &packer, &body, &result);
     if (!status) {
         h->result_n = result.bytes;
@@ -111,10 +102,10 @@ static pith_status write_ternary(delta_pair *p, head *h, delta_sink *out) {
         h->packer_n = text.size;
         status = put_head(p->ctx, h, out);
     }
-    if (!status) status = delta_sink_put(out, held.bytes.data, held.bytes.size);
+    if (!status) status = delta_sink_put(out, held.data, held.size);
     delta_sink_close(&result);
     delta_sink_close(&body);
-    pith_buffer_free(p->ctx, &held.bytes);
+    pith_buffer_free(p->ctx, &held);
     pith_buffer_free(p->ctx, &text);
     delta_packer_close(&packer);
     return status;

@@ -1,5 +1,6 @@
 /* A GGUF made in memory: head by the writer, then every tensor decoded to floats or copied. */
 #include "artefacts/model/overlay.h"
+#include "base/sink.h"
 
 #define PIECE 65536u /* elements decoded at once */
 
@@ -36,18 +37,13 @@ uint64_t model_overlay_bytes(const tensor_file *base, const bool *replace, bool 
     return bytes;
 }
 
-static pith_status to_buffer(void *opaque, const void *data, size_t size) {
-    void **pair = opaque;
-    return pith_buffer_append(pair[0], pair[1], data, size);
-}
-
 static bool is_alignment(const meta_value *v) {
     return v->key.size == 17 && memcmp(v->key.data, "general.alignment", 17) == 0;
 }
 
 static pith_status make_head(pith_ctx *ctx, const model_overlay *o, bool half, pith_buffer *head) {
     const tensor_file *f = o->base;
-    void *pair[] = {ctx, head};
+    pith_sink to = {ctx, head};
     gguf_writer *w;
     pith_status status = gguf_writer_new(ctx, &w);
     if (status) return status;
@@ -58,7 +54,7 @@ static pith_status make_head(pith_ctx *ctx, const model_overlay *o, bool half, p
         status =
             gguf_put_tensor(ctx, w, t->name.data, t->name.size, type_of(t, o->replaced[i], half), t->n_dims, t->ne);
     }
-    if (!status) status = gguf_write_head(ctx, w, to_buffer, pair);
+    if (!status) status = gguf_write_head(ctx, w, pith_sink_write, &to);
     gguf_writer_free(ctx, w);
     return status;
 }

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "artefacts/model/series_parts.h"
+#include "base/sink.h"
 
 static const uint8_t magic[8] = {0xF0, 'p', 's', 'e', 'r', '\r', '\n', 0};
 enum { VERSION = 0x10, EXACT = 0, LOSSY = 1, CHECK_BYTES = 8 };
@@ -24,16 +25,6 @@ struct series_writer {
     bool begun;
 };
 
-typedef struct memory {
-    pith_ctx *ctx;
-    pith_buffer *bytes;
-} memory;
-
-static pith_status keep_bytes(void *opaque, const void *data, size_t n) {
-    memory *m = opaque;
-    return pith_buffer_append(m->ctx, m->bytes, data, n);
-}
-
 typedef struct frame {
     uint8_t kind, bits, context;
     uint64_t result_n;
@@ -54,12 +45,12 @@ static pith_status frame_decode(pith_ctx *ctx, const frame *f, last *l, tensor_w
     model_layout base;
     delta_sink out = {0};
     last now = {{0}, {0}};
-    memory m = {ctx, &now.bytes};
+    pith_sink m = {ctx, &now.bytes};
     series_coder coder = {.bits = f->bits, .context = (series_context)f->context, .before = &l->numbers};
     repr_reader in = {f->body, f->body + f->body_n};
     uint8_t hash[16];
     pith_status status = open_last(ctx, l, &base);
-    if (!status) status = delta_sink_open(ctx, keep_bytes, &m, f->result_n, &out);
+    if (!status) status = delta_sink_open(ctx, pith_sink_write, &m, f->result_n, &out);
     if (!status) status = delta_exact_decode(ctx, &base, f->kind == LOSSY ? &coder : NULL, &in, &out);
     if (!status && in.p != in.end) status = pith_fail(ctx, PITH_E_FORMAT, "bytes after the end of a checkpoint");
     if (!status) delta_sink_hash(&out, hash);
@@ -179,22 +170,22 @@ static pith_status measure(pith_ctx *ctx, const model_layout *base, const model_
 static pith_status frame_encode(pith_ctx *ctx, series_writer *s, const uint8_t *data, size_t size, frame *f,
                                 pith_buffer *body, series_report *report) {
     model_delta_report counts = {0};
-    memory m = {ctx, body};
+    pith_sink m = {ctx, body};
     delta_sink out = {0};
     series_coder coder = {.bits = f->bits, .context = (series_context)f->context, .before = &s->last.numbers};
     delta_pair p = {.ctx = ctx, .report = &counts, .series = f->kind == LOSSY ? &coder : NULL};
     pith_status status = open_last(ctx, &s->last, &p.base);
     if (!status) status = model_layout_open(ctx, data, size, &p.fine);
-    if (!status) status = delta_sink_open(ctx, keep_bytes, &m, UINT64_MAX, &out);
+    if (!status) status = delta_sink_open(ctx, pith_sink_write, &m, UINT64_MAX, &out);
     if (!status) status = delta_exact_encode(&p, &out);
     delta_sink_close(&out);
     last now = {{0}, {0}};
     if (!status && f->kind == LOSSY) {
         /* the decoder itself says what comes back */
-        memory back = {ctx, &now.bytes};
+        pith_sink back = {ctx, &now.bytes};
         repr_reader in = {body->data, body->data + body->size};
         series_coder again = {.bits = f->bits, .context = (series_context)f->context, .before = &s->last.numbers};
-        status = delta_sink_open(ctx, keep_bytes, &back, UINT64_MAX, &out);
+        status = delta_sink_open(ctx, pith_sink_write, &back, UINT64_MAX, &out);
         if (!status) status = delta_exact_decode(ctx, &p.base, &again, &in, &out);
         delta_sink_close(&out);
         now.numbers = again.now;

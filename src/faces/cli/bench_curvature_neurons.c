@@ -6,6 +6,7 @@
 
 #include "artefacts/artefacts.h"
 #include "artefacts/model/model.h"
+#include "base/sink.h"
 #include "faces/cli/bench_predict.h"
 
 static const char heapr_help[] =
@@ -65,11 +66,6 @@ static size_t calibrating(const heapr_bench *b) { return PITH_MIN((size_t)b->byt
 
 /* ---- the mixture --------------------------------------------------------------------------------------- */
 
-static pith_status append(void *opaque, const void *data, size_t size) {
-    heapr_bench *b = opaque;
-    return pith_buffer_append(b->ctx, &b->mixture, data, size);
-}
-
 static pith_status split(experiment *e, heapr_bench *b) {
     experts_split *s = NULL;
     token_list tokens = {0};
@@ -79,7 +75,7 @@ static pith_status split(experiment *e, heapr_bench *b) {
     exp_step(e, "splitting");
     pith_status status = ruler_tokens(e->ctx, b->dense, b->text.data, calibrating(b), &tokens);
     if (!status) status = experts_split_new(e->ctx, b->dense, tokens.id, tokens.n, &o, &s);
-    if (!status) status = experts_split_write(e->ctx, s, append, b);
+    if (!status) status = experts_split_write(e->ctx, s, pith_sink_write, &(pith_sink){e->ctx, &b->mixture});
     experts_split_free(e->ctx, s);
     token_list_free(e->ctx, &tokens);
     if (!status) status = tensor_file_open_memory(e->ctx, b->mixture.data, b->mixture.size, &b->file);

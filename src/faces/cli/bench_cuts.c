@@ -1,5 +1,6 @@
 /* pith bench cuts: whole units taken out of a model (neurons, heads, layers, channels, ranks), by the method and by the
  * axis, at equal numbers of parameters: divergence, perplexity, and the speed of what is left. */
+#include "base/sink.h"
 #include "faces/cli/bench_cuts.h"
 
 #include <math.h>
@@ -50,21 +51,16 @@ static int measure(experiment *e, cuts *c, const lm_model *m, bool timed, cuts_r
     return status ? exp_failed(e) : CLI_OK;
 }
 
-static pith_status append(void *opaque, const void *data, size_t size) {
-    void **pair = opaque;
-    return pith_buffer_append(pair[0], pair[1], data, size);
-}
-
 int cuts_judge(experiment *e, cuts *c, const cut_plan *plan, double pairs, bool timed, cuts_result *out) {
     pith_buffer bytes = {0};
-    void *pair[] = {e->ctx, &bytes};
+    pith_sink to = {e->ctx, &bytes};
     tensor_file *file = NULL;
     lm_model *m = NULL;
     model_cut *cut = NULL;
     model_overlay *overlay = NULL;
     pith_status status = model_cut_new(e->ctx, lm_file(c->m), plan, &cut);
     if (!status) status = pith_buffer_reserve(e->ctx, &bytes, model_cut_size(cut).tensor_bytes);
-    if (!status) status = model_cut_write(e->ctx, cut, append, pair);
+    if (!status) status = model_cut_write(e->ctx, cut, pith_sink_write, &to);
     if (!status) status = tensor_file_open_memory(e->ctx, bytes.data, bytes.size, &file);
     if (!status && pairs > 0) {
         status = model_overlay_new(e->ctx, file, NULL, false, &overlay);

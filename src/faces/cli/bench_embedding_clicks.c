@@ -4,6 +4,7 @@
  * by adaptive gradient steps (Duchi et al. 2011). A row v is one of the table's, or is made of others that rows share:
  * what is trained are those. One thread, the same for the same seed. */
 #include "faces/cli/bench_embedding.h"
+#include "kernels/measure/measure.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -204,37 +205,18 @@ static void train(const clicks *c, click_model *m) {
 
 /* ---- what comes of it ---- */
 
-typedef struct scored {
-    float score;
-    uint8_t y;
-} scored;
-
-static int by_score(const void *a, const void *b) {
-    float x = ((const scored *)a)->score, y = ((const scored *)b)->score;
-    return (x > y) - (x < y);
-}
-
-/* The part of all pairs of a click and a non-click that stand in the right order. */
 pith_status clicks_auc(const clicks *c, const float *table, double *auc) {
-    scored *s = pith_alloc(c->ctx, c->test * sizeof *s);
-    double ranks = 0, ones = 0;
-    if (!s) return pith_alloc_status(c->ctx);
+    float *score = pith_alloc(c->ctx, c->test * sizeof *score);
+    if (!score) return pith_alloc_status(c->ctx);
     for (size_t i = 0; i < c->test; i++) {
         float v[CLICK_FIELDS][K];
         for (size_t f = 0; f < CLICK_FIELDS; f++)
             memcpy(v[f], table + c->x[(c->train + i) * CLICK_FIELDS + f] * K, sizeof v[f]);
-        s[i] = (scored){logit_of(0, K, v), c->y[c->train + i]};
+        score[i] = logit_of(0, K, v);
     }
-    qsort(s, c->test, sizeof *s, by_score);
-    for (size_t i = 0, j; i < c->test; i = j) {
-        for (j = i; j < c->test && s[j].score <= s[i].score; j++) {}
-        for (size_t k = i; k < j; k++)
-            if (s[k].y) ranks += (double)(i + j + 1) / 2, ones++;
-    }
-    double zeros = (double)c->test - ones;
-    *auc = ones > 0 && zeros > 0 ? (ranks - ones * (ones + 1) / 2) / (ones * zeros) : 0.5;
-    pith_free(c->ctx, s);
-    return PITH_OK;
+    pith_status status = measure_auc(c->ctx, score, c->y + c->train, c->test, auc);
+    pith_free(c->ctx, score);
+    return status;
 }
 
 static void model_free(pith_ctx *ctx, click_model *m) {

@@ -1,6 +1,7 @@
 /* Siblings of a model: W + s B A with normal B and A of rank 8, s such that |s B A| / |W| is what was asked for. */
 #include <math.h>
 
+#include "base/sink.h"
 #include "faces/cli/bench_family.h"
 #include "math/dense/dense.h"
 
@@ -69,20 +70,10 @@ static pith_status put_tensor(pith_ctx *ctx, gguf_writer *g, const tensor_view *
     return status;
 }
 
-typedef struct kept {
-    pith_ctx *ctx;
-    pith_buffer *out;
-} kept;
-
-static pith_status keep(void *opaque, const void *data, size_t size) {
-    kept *k = opaque;
-    return pith_buffer_append(k->ctx, k->out, data, size);
-}
-
 pith_status family_make(pith_ctx *ctx, const tensor_file *from, const family_sibling *how, pith_buffer *out) {
     const tensor_view *head = tensor_find(from, "output.weight");
     if (!head) head = tensor_find(from, "token_embd.weight");
-    kept k = {ctx, out};
+    pith_sink k = {ctx, out};
     gguf_writer *g = NULL;
     pith_status status = gguf_writer_new(ctx, &g);
     for (size_t i = 0; i < from->n_meta && !status; i++) status = gguf_put_value(ctx, g, &from->meta[i]);
@@ -91,9 +82,9 @@ pith_status family_make(pith_ctx *ctx, const tensor_file *from, const family_sib
         status =
             gguf_put_tensor(ctx, g, v->name.data, v->name.size, is_matrix(v) ? TENSOR_BF16 : v->type, v->n_dims, v->ne);
     }
-    if (!status) status = gguf_write_head(ctx, g, keep, &k);
+    if (!status) status = gguf_write_head(ctx, g, pith_sink_write, &k);
     for (size_t i = 0; i < from->n_tensors && !status; i++)
-        status = put_tensor(ctx, g, &from->tensors[i], how, &from->tensors[i] == head, keep, &k);
+        status = put_tensor(ctx, g, &from->tensors[i], how, &from->tensors[i] == head, pith_sink_write, &k);
     gguf_writer_free(ctx, g);
     return status;
 }

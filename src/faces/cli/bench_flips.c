@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/sink.h"
 #include "faces/cli/bench_lm.h"
 #include "lm/ruler/ruler.h"
 
@@ -26,16 +27,6 @@ static const char default_types[] = "q8_0,q6_K,q5_K,q5_1,q5_0,q4_K,q4_1,q4_0,iq4
 
 /* ---- one model from another (door: bench_lm.h) ---- */
 
-typedef struct sink {
-    pith_ctx *ctx;
-    pith_buffer *out;
-} sink;
-
-static pith_status sink_write(void *opaque, const void *data, size_t size) {
-    sink *s = opaque;
-    return pith_buffer_append(s->ctx, s->out, data, size);
-}
-
 static bool has_part(const tensor_view *t, const char *part, size_t part_n) {
     for (size_t i = 0; i + part_n <= t->name.size; i++)
         if (memcmp(t->name.data + i, part, part_n) == 0) return true;
@@ -48,9 +39,9 @@ static bool worth_it(const tensor_view *t, const bench_type *to) {
            has_part(t, to->part, to->part_n);
 }
 
-static pith_status put_data(pith_ctx *ctx, gguf_writer *w, const tensor_view *t, const bench_type *type, sink *s) {
+static pith_status put_data(pith_ctx *ctx, gguf_writer *w, const tensor_view *t, const bench_type *type, pith_sink *s) {
     const tensor_type_info *from = tensor_type_of(t->type), *to = type->info;
-    if (!worth_it(t, type)) return gguf_write_data(ctx, w, t->data, (size_t)t->bytes, sink_write, s);
+    if (!worth_it(t, type)) return gguf_write_data(ctx, w, t->data, (size_t)t->bytes, pith_sink_write, s);
     size_t n = (size_t)t->ne[0], rows = (size_t)(t->n_elements / t->ne[0]);
     size_t row_in = n / from->block * from->block_bytes, row_out = n / to->block * to->block_bytes;
     float *values = pith_alloc(ctx, n * sizeof *values);
@@ -61,7 +52,7 @@ static pith_status put_data(pith_ctx *ctx, gguf_writer *w, const tensor_view *t,
         if (!blocks_encode(to->type, values, blocks, n))
             status = pith_fail(ctx, PITH_E_UNSUPPORTED, "%s cannot be made here", to->name);
         else
-            status = gguf_write_data(ctx, w, blocks, row_out, sink_write, s);
+            status = gguf_write_data(ctx, w, blocks, row_out, pith_sink_write, s);
     }
     pith_free(ctx, values);
     pith_free(ctx, blocks);
@@ -70,7 +61,7 @@ static pith_status put_data(pith_ctx *ctx, gguf_writer *w, const tensor_view *t,
 
 pith_status bench_requantise(pith_ctx *ctx, const tensor_file *f, const bench_type *to, pith_buffer *out) {
     gguf_writer *w;
-    sink s = {ctx, out};
+    pith_sink s = {ctx, out};
     pith_status status = gguf_writer_new(ctx, &w);
     if (status) return status;
     for (size_t i = 0; i < f->n_meta && !status; i++) status = gguf_put_value(ctx, w, &f->meta[i]);
@@ -79,7 +70,7 @@ pith_status bench_requantise(pith_ctx *ctx, const tensor_file *f, const bench_ty
         status = gguf_put_tensor(ctx, w, t->name.data, t->name.size, worth_it(t, to) ? to->info->type : t->type,
                                  t->n_dims, t->ne);
     }
-    if (!status) status = gguf_write_head(ctx, w, sink_write, &s);
+    if (!status) status = gguf_write_head(ctx, w, pith_sink_write, &s);
     for (size_t i = 0; i < f->n_tensors && !status; i++) status = put_data(ctx, w, &f->tensors[i], to, &s);
     gguf_writer_free(ctx, w);
     return status;

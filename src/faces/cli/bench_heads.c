@@ -33,7 +33,7 @@ pith_status head_text_read(pith_ctx *ctx, const lm_model *m, const void *text, s
     token_list tokens = {0};
     lm_session *s = NULL;
     *t = (head_text){.n_embd = shape->n_embd, .n_vocab = shape->n_vocab};
-    if (!lm_tokenizer(m)) return pith_fail(ctx, PITH_E_ARGUMENT, "the model has no tokenizer, so it cannot read text");
+    if (!lm_tokenizer(m)) return lm_no_tokenizer(ctx);
     const tokenizer_info *about = tokenizer_about(lm_tokenizer(m));
     pith_status status = tokenizer_encode(ctx, lm_tokenizer(m), text, size, 0, &tokens);
     if (!status && tokens.n < 2) status = pith_fail(ctx, PITH_E_ARGUMENT, "a text of less than two tokens");
@@ -89,9 +89,4 @@ float *head_of_file(pith_ctx *ctx, const tensor_file *f, size_t n) {
     float *head = pith_alloc(ctx, n * sizeof *head);
     if (head) blocks_decode(v->type, v->data, head, n);
     return head;
-}
-
-pith_status head_keep(void *opaque, const void *data, size_t size) {
-    head_bytes *h = opaque;
-    return pith_buffer_append(h->ctx, &h->b, data, size);
 }

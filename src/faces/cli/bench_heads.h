@@ -23,11 +23,4 @@ double head_text_loss(pith_ctx *ctx, const head_text *t, const float *head);
 /* The output matrix of a model as floats, to be freed; NULL with the failure recorded. */
 float *head_of_file(pith_ctx *ctx, const tensor_file *f, size_t n);
 
-/* Appends to a pith_buffer: the opaque of head_keep. */
-typedef struct head_bytes {
-    pith_ctx *ctx;
-    pith_buffer b;
-} head_bytes;
-pith_status head_keep(void *opaque, const void *data, size_t size);
-
 #endif

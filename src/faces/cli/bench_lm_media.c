@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/sink.h"
 #include "faces/cli/bench_predict.h"
 #include "lm/coding/coding.h"
 #include "lm/tune/tune.h"
@@ -144,31 +145,21 @@ static pith_status code(experiment *e, const lm_model *m, sample *s, double *rat
     return status;
 }
 
-typedef struct memory_file {
-    pith_ctx *ctx;
-    pith_buffer bytes;
-} memory_file;
-
-static pith_status append(void *opaque, const void *data, size_t size) {
-    memory_file *f = opaque;
-    return pith_buffer_append(f->ctx, &f->bytes, data, size);
-}
-
 /* The code with a model whose last matrix has been trained on what stands before. */
 static pith_status code_tuned(experiment *e, const lm_model *m, sample *s) {
     float *head;
     tune_report report;
-    memory_file f = {.ctx = e->ctx};
+    pith_buffer f = {0};
     tensor_file *view = NULL;
     lm_model *tuned = NULL;
     pith_status status = tune_head(e->ctx, m, s->before.data, s->before.n, NULL, &head, &report);
-    if (!status) status = tune_write(e->ctx, m, head, append, &f);
-    if (!status) status = tensor_file_open_memory(e->ctx, f.bytes.data, f.bytes.size, &view);
+    if (!status) status = tune_write(e->ctx, m, head, pith_sink_write, &(pith_sink){e->ctx, &f});
+    if (!status) status = tensor_file_open_memory(e->ctx, f.data, f.size, &view);
     if (!status) status = lm_open_file(e->ctx, view, &tuned);
     if (!status) status = code(e, tuned, s, &s->code[1]);
     lm_close(e->ctx, tuned);
     if (view) tensor_file_close(e->ctx, view);
-    pith_buffer_free(e->ctx, &f.bytes);
+    pith_buffer_free(e->ctx, &f);
     pith_free(e->ctx, head);
     return status;
 }

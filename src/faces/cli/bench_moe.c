@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "artefacts/artefacts.h"
+#include "base/sink.h"
 #include "faces/cli/bench_moe.h"
 
 static const char moe_help[] =
@@ -100,11 +101,6 @@ int moe_ternary(experiment *e, moe_bench *b) {
 
 /* ---- the mixture ---- */
 
-static pith_status append(void *opaque, const void *data, size_t size) {
-    moe_bench *b = opaque;
-    return pith_buffer_append(b->ctx, &b->bytes, data, size);
-}
-
 static pith_status split(experiment *e, moe_bench *b) {
     experts_split *s = NULL;
     experts_options o = {.n_experts = (uint32_t)b->n_experts, .n_used = (uint32_t)b->n_used, .sharpness = b->sharpness};
@@ -112,7 +108,7 @@ static pith_status split(experiment *e, moe_bench *b) {
     b->m = NULL;
     exp_step(e, "splitting");
     pith_status status = experts_split_new(e->ctx, b->dense, b->calibrate.id, b->calibrate.n, &o, &s);
-    if (!status) status = experts_split_write(e->ctx, s, append, b);
+    if (!status) status = experts_split_write(e->ctx, s, pith_sink_write, &(pith_sink){e->ctx, &b->bytes});
     experts_split_free(e->ctx, s);
     if (!status) status = tensor_file_open_memory(e->ctx, b->bytes.data, b->bytes.size, &b->file);
     return status ? status : lm_open_file(e->ctx, b->file, &b->m);

@@ -4,6 +4,7 @@
 
 #include "artefacts/artefacts.h"
 #include "artefacts/model/model.h"
+#include "base/sink.h"
 #include "faces/cli/bench_heads.h"
 #include "lm/tune/tune.h"
 
@@ -27,7 +28,7 @@ typedef struct compeft {
     double rate;
     lm_model *m;
     size_t n;                          /* elements of the matrix */
-    head_bytes base, fine;             /* model files */
+    pith_buffer base, fine;            /* model files */
     head_text valid, test;             /* what chooses, what judges */
     double base_loss[2], fine_loss[2]; /* on both */
 } compeft;
@@ -46,8 +47,8 @@ static pith_status make_pair(experiment *e, compeft *c, const pith_buffer *text,
     exp_step(e, "training");
     pith_status status = tune_head(e->ctx, c->m, text->data, n_train, &o, &trained, &r);
     if (!status && !(own = head_of_file(e->ctx, lm_file(c->m), c->n))) status = PITH_E_MEMORY;
-    if (!status) status = tune_write(e->ctx, c->m, own, head_keep, &c->base);
-    if (!status) status = tune_write(e->ctx, c->m, trained, head_keep, &c->fine);
+    if (!status) status = tune_write(e->ctx, c->m, own, pith_sink_write, &(pith_sink){e->ctx, &c->base});
+    if (!status) status = tune_write(e->ctx, c->m, trained, pith_sink_write, &(pith_sink){e->ctx, &c->fine});
     if (!status)
         exp_note(e, "trained on %zu tokens, epoch %u of %u was best: %.3f bits a held-out token before, %.3f after",
                  r.n_tokens, r.best_epoch, r.n_epochs, r.bits_before, r.bits_after);
@@ -74,17 +75,18 @@ static pith_status losses(experiment *e, const compeft *c, const pith_buffer *fi
 
 /* Through the file of the delta, as a user would. */
 static int try_one(experiment *e, const compeft *c, const model_delta_options *o, const char *label, outcome *out) {
-    head_bytes delta = {.ctx = e->ctx}, back = {.ctx = e->ctx};
+    pith_buffer delta = {0}, back = {0};
+    pith_sink to = {e->ctx, &delta}, to_back = {e->ctx, &back};
     model_delta_report r;
     exp_step(e, label);
-    pith_status status = model_delta_write(e->ctx, c->base.b.data, c->base.b.size, c->fine.b.data, c->fine.b.size, o,
-                                           head_keep, &delta, &r);
+    pith_status status = model_delta_write(e->ctx, c->base.data, c->base.size, c->fine.data, c->fine.size, o,
+                                           pith_sink_write, &to, &r);
     if (!status)
         status =
-            model_delta_apply(e->ctx, c->base.b.data, c->base.b.size, delta.b.data, delta.b.size, head_keep, &back);
-    if (!status) status = losses(e, c, &back.b, out->loss);
-    pith_buffer_free(e->ctx, &delta.b);
-    pith_buffer_free(e->ctx, &back.b);
+            model_delta_apply(e->ctx, c->base.data, c->base.size, delta.data, delta.size, pith_sink_write, &to_back);
+    if (!status) status = losses(e, c, &back, out->loss);
+    pith_buffer_free(e->ctx, &delta);
+    pith_buffer_free(e->ctx, &back);
     if (status) return exp_failed(e);
     for (unsigned k = VALID; k <= TEST; k++)
         out->gain[k] = 100 * (c->base_loss[k] - out->loss[k]) / (c->base_loss[k] - c->fine_loss[k]);
@@ -132,7 +134,6 @@ static int compeft_run(experiment *e, void *own) {
     compeft *c = own;
     pith_buffer text = {0};
     artefacts_register();
-    c->base.ctx = c->fine.ctx = e->ctx;
     int result = lm_open_named(e->ctx, lm_model_path(c->model ? c->model : "default"), &c->m);
     if (result == CLI_OK) result = exp_read(e, c->file, "tests/data/lcet10.txt", (size_t)c->bytes, &text);
     if (result == CLI_OK) {
@@ -143,8 +144,8 @@ static int compeft_run(experiment *e, void *own) {
         if (!status) status = head_text_read(e->ctx, c->m, text.data + n_train, tenth, e->o.n_threads, &c->valid);
         if (!status)
             status = head_text_read(e->ctx, c->m, text.data + n_train + tenth, tenth, e->o.n_threads, &c->test);
-        if (!status) status = losses(e, c, &c->base.b, c->base_loss);
-        if (!status) status = losses(e, c, &c->fine.b, c->fine_loss);
+        if (!status) status = losses(e, c, &c->base, c->base_loss);
+        if (!status) status = losses(e, c, &c->fine, c->fine_loss);
         if (status) result = exp_failed(e);
     }
     if (result == CLI_OK && !(c->fine_loss[TEST] < c->base_loss[TEST] && c->fine_loss[VALID] < c->base_loss[VALID]))
@@ -153,8 +154,8 @@ static int compeft_run(experiment *e, void *own) {
     if (result == CLI_OK) result = grid(e, c);
     head_text_free(e->ctx, &c->valid);
     head_text_free(e->ctx, &c->test);
-    pith_buffer_free(e->ctx, &c->base.b);
-    pith_buffer_free(e->ctx, &c->fine.b);
+    pith_buffer_free(e->ctx, &c->base);
+    pith_buffer_free(e->ctx, &c->fine);
     pith_buffer_free(e->ctx, &text);
     lm_close(e->ctx, c->m);
     return result;

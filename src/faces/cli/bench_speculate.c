@@ -392,7 +392,7 @@ static int work(speculation *s) {
     s->ctx = lm_session_of(&s->common);
     if (!s->ctx || lm_open_named(s->ctx, s->common.model, &s->m) != CLI_OK) return CLI_FAIL;
     if (s->draft && lm_open_named(s->ctx, lm_model_path(s->draft), &s->draft_model) != CLI_OK) return CLI_FAIL;
-    if (!lm_tokenizer(s->m)) return cli_error("%s: it has no tokenizer", lm_model_label(s->common.model));
+    if (!lm_tokenizer(s->m)) return lm_without_words(s->ctx, s->common.model);
     s->work = calloc(WORKLOADS_MOST, sizeof *s->work);
     if (!s->work) return cli_error("out of memory");
     if (make_work(s) != CLI_OK || run_all(s) != CLI_OK) return CLI_FAIL;

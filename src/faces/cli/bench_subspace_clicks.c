@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "faces/cli/bench_cuts.h"
+#include "kernels/measure/measure.h"
 #include "math/dense/dense.h"
 
 enum { FIELDS = 8, VALUES = 6000, K = 16, TRUE_RANK = 3, LEFT = 4, TRAIN = 160000, TEST = 60000, EPOCHS = 4 };
@@ -124,37 +125,19 @@ static pith_status train(clicks *c, size_t rows, bool adaptive, click_model *m) 
     return PITH_OK;
 }
 
-typedef struct scored {
-    float score;
-    uint8_t y;
-} scored;
-
-static int by_score(const void *a, const void *b) {
-    float x = ((const scored *)a)->score, y = ((const scored *)b)->score;
-    return (x > y) - (x < y);
-}
-
-/* The part of all pairs of one click and one non-click that the scores put in the right order. */
 static pith_status measure(clicks *c, const click_model *m, double *auc, double *loss) {
-    scored *s = pith_alloc(c->ctx, TEST * sizeof *s);
-    double ranks = 0, ones = 0;
+    float *score = pith_alloc(c->ctx, TEST * sizeof *score);
     size_t row[FIELDS];
-    if (!s) return pith_alloc_status(c->ctx);
+    if (!score) return pith_alloc_status(c->ctx);
     *loss = 0;
     for (size_t i = 0; i < TEST; i++) {
         size_t n = TRAIN + i;
-        s[i] = (scored){logit_of(m, c->log.x + n * FIELDS, row), c->log.y[n]};
-        *loss += log1p(exp(s[i].y ? -(double)s[i].score : (double)s[i].score)) / TEST;
+        score[i] = logit_of(m, c->log.x + n * FIELDS, row);
+        *loss += log1p(exp(c->log.y[n] ? -(double)score[i] : (double)score[i])) / TEST;
     }
-    qsort(s, TEST, sizeof *s, by_score);
-    for (size_t i = 0, j; i < TEST; i = j) {
-        for (j = i; j < TEST && s[j].score <= s[i].score; j++) {}
-        for (size_t k = i; k < j; k++)
-            if (s[k].y) ranks += (double)(i + j + 1) / 2, ones++;
-    }
-    *auc = (ranks - ones * (ones + 1) / 2) / (ones * (TEST - ones));
-    pith_free(c->ctx, s);
-    return PITH_OK;
+    pith_status status = measure_auc(c->ctx, score, c->log.y + TRAIN, TEST, auc);
+    pith_free(c->ctx, score);
+    return status;
 }
 
 /* All rows onto LEFT directions, one basis for the table: weighted by how often they occur and about their mean, or

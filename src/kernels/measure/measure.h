@@ -1,7 +1,7 @@
 /* measure: one ruler for all. The room's door.
  *
- * What a program cost (processor seconds, peak memory), exact sizes in bits, which results
- * are on the frontier, and a figure of them. */
+ * What a program cost (processor seconds, peak memory), exact sizes in bits, how well scores
+ * tell classes apart, which results are on the frontier, and a figure of them. */
 #ifndef MEASURE_MEASURE_H
 #define MEASURE_MEASURE_H
 
@@ -48,6 +48,12 @@ pith_status measure_rate_add(pith_ctx *ctx, measure_rate *rate, uint64_t raw_byt
 double measure_bits_per_byte(const measure_rate *rate);
 /* Raw size over coded size; 0 when nothing was coded. */
 double measure_ratio(const measure_rate *rate);
+
+/* ---- how well scores tell two classes apart (auc.c) ------------------------------- */
+
+/* The area under the ROC curve: the part of all pairs of a positive and a negative item whose scores stand in the right
+ * order, equal scores counting half. 0.5 without such a pair. Scores are finite. */
+pith_status measure_auc(pith_ctx *ctx, const float *score, const uint8_t *positive, size_t n, double *auc);
 
 /* ---- the frontier (frontier.c) --------------------------------------------------- */
 

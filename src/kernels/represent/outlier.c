@@ -130,22 +130,9 @@ static void outliers_code(repr_columns *self, size_t column, const float *in, fl
 
 static pith_status outliers_finish(repr_columns *self, pith_buffer *out) {
     outliers_coder *c = (outliers_coder *)self;
-    pith_ctx *ctx = c->job->ctx;
-    size_t n = c->rows * c->cols, count = 0;
     pith_status status = c->inner->finish(c->inner, out);
-    uint8_t *mask = pith_alloc(ctx, n);
-    if (!status && !mask) status = pith_alloc_status(ctx);
-    for (size_t r = 0; !status && r < c->rows; r++)
-        for (size_t j = 0; j < c->cols; j++) count += mask[r * c->cols + j] = c->mask[j * c->rows + r];
-    uint16_t *value = status ? NULL : pith_alloc(ctx, (count + 1) * sizeof *value);
-    if (!status && !value) status = pith_alloc_status(ctx);
-    for (size_t i = 0, at = 0; !status && i < n; i++)
-        if (mask[i]) value[at++] = c->value[i % c->cols * c->rows + i / c->cols];
-    if (!status) status = scalar_halves_put(ctx, &c->unit, out);
-    if (!status) status = sparse_put_mask(c->job, mask, c->rows, c->cols, SPARSE_AUTO, 0, 0, out);
-    if (!status) status = scalar_put_shorts(ctx, value, count, out);
-    pith_free(ctx, mask);
-    pith_free(ctx, value);
+    if (!status)
+        status = sparse_put_columns(c->job, &c->unit, c->mask, c->value, c->rows, c->cols, SPARSE_AUTO, 0, 0, out);
     return status;
 }
 

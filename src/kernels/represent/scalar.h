@@ -72,6 +72,11 @@ extern const sparse_pattern sparse_patterns[5];
 /* mask [rows][cols] of 0 and 1; keep, of: of every `of` neighbours in a row `keep` are set (0: no pattern). */
 pith_status sparse_put_mask(const repr_job *job, const uint8_t *mask, size_t rows, size_t cols, sparse_format format,
                             unsigned keep, unsigned of, pith_buffer *out);
+/* Positions and values as columns were coded, mask and value [cols][rows]: the unit, the mask by rows, and the values
+ * where it is set, by rows. */
+pith_status sparse_put_columns(const repr_job *job, const scalar_halves *unit, const uint8_t *mask, const uint16_t *value,
+                               size_t rows, size_t cols, sparse_format format, unsigned keep, unsigned of,
+                               pith_buffer *out);
 /* Into mask [rows][cols]; *count is how many are set. */
 pith_status sparse_take_mask(const repr_job *job, repr_reader *in, size_t rows, size_t cols, uint8_t *mask,
                              size_t *count);

@@ -107,23 +107,8 @@ static void sparse_code(repr_columns *self, size_t column, const float *in, floa
 
 static pith_status sparse_finish(repr_columns *self, pith_buffer *out) {
     sparse_coder *c = (sparse_coder *)self;
-    pith_ctx *ctx = c->job->ctx;
-    size_t n = c->rows * c->cols, count = 0;
-    uint8_t *mask = pith_alloc(ctx, n);
-    uint16_t *value = pith_alloc(ctx, n * sizeof *value);
-    pith_status status = mask && value ? PITH_OK : pith_alloc_status(ctx);
-    for (size_t r = 0; !status && r < c->rows; r++)
-        for (size_t j = 0; j < c->cols; j++) {
-            mask[r * c->cols + j] = c->mask[j * c->rows + r];
-            if (mask[r * c->cols + j]) value[count++] = c->value[j * c->rows + r];
-        }
-    if (!status) status = scalar_halves_put(ctx, &c->unit, out);
     sparse_format format = (sparse_format)(int)c->job->args->value[P_FORMAT];
-    if (!status) status = sparse_put_mask(c->job, mask, c->rows, c->cols, format, c->keep, c->of, out);
-    if (!status) status = scalar_put_shorts(ctx, value, count, out);
-    pith_free(ctx, mask);
-    pith_free(ctx, value);
-    return status;
+    return sparse_put_columns(c->job, &c->unit, c->mask, c->value, c->rows, c->cols, format, c->keep, c->of, out);
 }
 
 static void sparse_free(repr_columns *self) {

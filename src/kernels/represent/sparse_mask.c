@@ -290,6 +290,28 @@ pith_status sparse_put_mask(const repr_job *job, const uint8_t *mask, size_t row
     return status;
 }
 
+pith_status sparse_put_columns(const repr_job *job, const scalar_halves *unit, const uint8_t *mask, const uint16_t *value,
+                               size_t rows, size_t cols, sparse_format format, unsigned keep, unsigned of,
+                               pith_buffer *out) {
+    pith_ctx *ctx = job->ctx;
+    size_t n = 0, count = 0;
+    for (size_t i = 0; i < rows * cols; i++) n += mask[i] != 0;
+    uint8_t *by_rows = pith_alloc(ctx, rows * cols);
+    uint16_t *kept = pith_alloc(ctx, (n + 1) * sizeof *kept);
+    pith_status status = by_rows && kept ? PITH_OK : pith_alloc_status(ctx);
+    for (size_t r = 0; !status && r < rows; r++)
+        for (size_t j = 0; j < cols; j++) {
+            by_rows[r * cols + j] = mask[j * rows + r];
+            if (mask[j * rows + r]) kept[count++] = value[j * rows + r];
+        }
+    if (!status) status = scalar_halves_put(ctx, unit, out);
+    if (!status) status = sparse_put_mask(job, by_rows, rows, cols, format, keep, of, out);
+    if (!status) status = scalar_put_shorts(ctx, kept, count, out);
+    pith_free(ctx, by_rows);
+    pith_free(ctx, kept);
+    return status;
+}
+
 pith_status sparse_take_mask(const repr_job *job, repr_reader *in, size_t rows, size_t cols, uint8_t *mask,
                              size_t *count) {
     const uint8_t *head = repr_take(in, 1);

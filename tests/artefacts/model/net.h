@@ -18,7 +18,7 @@ typedef struct small_net {
 } small_net;
 
 /* `steps` of AdamW on the same windows. */
-static inline pith_status small_net_open(pith_ctx *ctx, const train_shape *shape, unsigned steps, small_net *s) {
+static inline pith_status small_net_open(const train_shape *shape, unsigned steps, small_net *s) {
     size_t size;
     const char *text = ruler_prose(&size);
     pith_status status = lm_open(ctx, NULL, &s->vocabulary);
@@ -36,7 +36,7 @@ static inline pith_status small_net_open(pith_ctx *ctx, const train_shape *shape
     return status;
 }
 
-static inline void small_net_close(pith_ctx *ctx, small_net *s) {
+static inline void small_net_close(small_net *s) {
     train_net_free(s->net);
     pith_free(ctx, s->tokens);
     pith_free(ctx, s->weights);
@@ -54,13 +54,12 @@ static inline int nets_begin(void **state, uint32_t n_layers, uint32_t n_ff) {
     experts.n_ff = NET_EXPERT_FF;
     experts.n_experts = NET_EXPERTS;
     experts.n_used = 2;
-    return session_begin(state) || small_net_open(ctx, &plain, 40, &dense) ||
-           small_net_open(ctx, &experts, 10, &mixture);
+    return session_begin(state) || small_net_open(&plain, 40, &dense) || small_net_open(&experts, 10, &mixture);
 }
 
 static inline int nets_end(void **state) {
-    small_net_close(ctx, &dense);
-    small_net_close(ctx, &mixture);
+    small_net_close(&dense);
+    small_net_close(&mixture);
     return session_end(state);
 }
 

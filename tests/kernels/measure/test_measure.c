@@ -136,6 +136,34 @@ static void test_rate(void **state) {
     pith_begin(ctx);
 }
 
+/* Counted pair by pair, with many equal scores. */
+static void test_auc(void **state) {
+    (void)state;
+    float score[150] = {0};
+    uint8_t positive[150] = {0};
+    double auc;
+    uint32_t seed = 1;
+    for (size_t n = 0; n <= PITH_COUNT(score); n += 1 + n / 3) {
+        double right = 0, pairs = 0;
+        for (size_t i = 0; i < n; i++) {
+            seed = seed * 1664525u + 1013904223u;
+            score[i] = (float)(seed >> 28) - 7;
+            positive[i] = (seed >> 20) % 3 == 0;
+        }
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < n; j++) {
+                if (!positive[i] || positive[j]) continue;
+                pairs++;
+                right += score[i] > score[j] ? 1 : score[i] < score[j] ? 0 : 0.5;
+            }
+        assert_int_equal(measure_auc(ctx, score, positive, n, &auc), PITH_OK);
+        assert_true(fabs(auc - (pairs > 0 ? right / pairs : 0.5)) < 1e-12);
+    }
+    memset(positive, 1, sizeof positive);
+    assert_int_equal(measure_auc(ctx, score, positive, PITH_COUNT(score), &auc), PITH_OK);
+    assert_true(auc == 0.5);
+}
+
 static void test_frontier(void **state) {
     (void)state;
     unsigned seed = 1;
@@ -307,6 +335,7 @@ int main(void) {
         cmocka_unit_test(test_cancel),    cmocka_unit_test(test_streams),    cmocka_unit_test(test_find),
         cmocka_unit_test(test_rate),      cmocka_unit_test(test_frontier),   cmocka_unit_test(test_plot),
         cmocka_unit_test(test_plot_line), cmocka_unit_test(test_plot_edges), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_auc),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
