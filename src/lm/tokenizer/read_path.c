@@ -43,8 +43,11 @@ pith_status tokenizer_open_memory(pith_ctx *ctx, const uint8_t *data, size_t siz
     if (st != PITH_OK) {
         tokenizer_free(ctx, *out);
         *out = NULL;
+        return st;
     }
-    return st;
+    (*out)->from_file = true;
+    tensor_bytes_hash(data, size, (*out)->file_hash);
+    return PITH_OK;
 }
 
 pith_status tokenizer_open_path(pith_ctx *ctx, const char *path, uint32_t n_vocab, tokenizer **out) {

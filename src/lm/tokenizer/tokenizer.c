@@ -141,6 +141,7 @@ void tokenizer_free(pith_ctx *ctx, tokenizer *t) {
 }
 
 const tokenizer_info *tokenizer_about(const tokenizer *t) { return &t->info; }
+const uint8_t *tokenizer_file_hash(const tokenizer *t) { return t->from_file ? t->file_hash : NULL; }
 
 /* ---- lists ---- */
 

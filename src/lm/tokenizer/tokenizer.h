@@ -20,6 +20,8 @@ pith_status tokenizer_open_path(pith_ctx *ctx, const char *path, uint32_t n_voca
 /* The same from memory, which is not needed afterwards. */
 pith_status tokenizer_open_memory(pith_ctx *ctx, const uint8_t *data, size_t size, uint32_t n_vocab, tokenizer **out);
 void tokenizer_free(pith_ctx *ctx, tokenizer *t);
+/* tensor_bytes_hash of the vocabulary file it was opened from; NULL for one from a model file. */
+const uint8_t *tokenizer_file_hash(const tokenizer *t);
 
 typedef struct tokenizer_info {
     const char *kind; /* "spm", "unigram", "bpe", "wordpiece", "bytes" */

@@ -110,6 +110,8 @@ struct tokenizer {
     tokenizer_info info;
     char pre[32];
     tokenizer_kind kind;
+    bool from_file; /* of its own: file_hash is that of its bytes */
+    uint8_t file_hash[16];
     uint32_t n;
 
     string_pool entry; /* as the file writes them */
