@@ -62,6 +62,7 @@ _pith_lm() {
     case $prev in
     --kind) _pith_words "single multikey multivalue tracking" ;;
     --phrasing) _pith_words "special secret value ruler" ;;
+    --cache-type | --cache-type-k | --cache-type-v) _pith_words "f32 f16 bf16 q8_0 q5_1 q5_0 q4_1 q4_0 iq4_nl" ;;
     --ctx | --threads | --memory | --chunks | --seed | --length | --depth | --count | --digits | --prompts | --text) ;;
     *)
         if [[ ${COMP_WORDS[1]} == measure ]]; then
@@ -107,7 +108,7 @@ _pith() {
         lm | measure) _pith_lm && return ;;
         distance | rank | select) _pith_distance && return ;;
         stages | methods)
-            _pith_words "--json --help"
+            _pith_words "--json --help $([[ ${COMP_WORDS[1]} == methods ]] && echo --by-category)"
             return
             ;;
         explain)

@@ -13,8 +13,9 @@
 extern "C" {
 #endif
 
-/* Opens the model file `path` (GGUF with its vocabulary, into which `pith model convert --tokenizer`
- * turns the other formats; NULL: the built-in model) and keeps it in the session. The recipe "lm" codes with the model given last.
+/* Opens the model at `path` (a GGUF file, a llama2.c checkpoint, an rwkv.cpp file or a folder of safetensors; NULL: the
+ * built-in model) and keeps it in the session. The recipe "lm" codes with the model given last. A model file without a
+ * vocabulary takes tokenizer.json, tokenizer.model or tokenizer.bin beside it; what it codes needs both again.
  * The file must not change while the session lives. Fails as opening it fails, and with
  * PITH_E_ARGUMENT for a model without a tokenizer. Not while an encoder or decoder is open. */
 PITH_API pith_status pith_lm_use(pith_ctx *ctx, const char *path);

@@ -48,6 +48,9 @@ const pith_stage *pith_stage_find(const char *artefact, const char *name) {
     return any;
 }
 
+const char *const pith_category_names[PITH_N_CATEGORIES] = {"pruning",  "quantisation", "distillation",
+                                                            "low rank", "sharing",      "architecture"};
+
 bool pith_method_covers(const pith_method *method, const char *id) {
     size_t n = strlen(id);
     if (n == 0 || !method->systems) return false;

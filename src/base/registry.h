@@ -47,12 +47,26 @@ typedef struct pith_stage {
     const void *impl;  /* what the artefact hangs on it */
 } pith_stage;
 
+/* What methods do to make models smaller, as surveys divide them (Park, Choi, Lee, Kang 2024, A Comprehensive Survey of
+ * Compression Algorithms for Language Models); bits, for many do more than one. */
+typedef enum pith_category {
+    PITH_PRUNING = 1,
+    PITH_QUANTISATION = 2,
+    PITH_DISTILLATION = 4,
+    PITH_LOW_RANK = 8,
+    PITH_SHARING = 16,     /* one set of parameters in several places */
+    PITH_ARCHITECTURE = 32 /* layers of another build that do with less */
+} pith_category;
+#define PITH_N_CATEGORIES 6
+extern const char *const pith_category_names[PITH_N_CATEGORIES]; /* by bit; registry.c */
+
 typedef struct pith_method {
     const char *name; /* "statesmix" */
     const char *title;
     const char *paper;   /* citation */
     const char *systems; /* "S323" or "S030 S041" */
     const char *artefact;
+    unsigned categories; /* of pith_category; 0: measures, and what makes no model smaller */
     const char *recipe; /* NULL while planned without one, and for measures, which are no chain of stages */
     const char *status; /* "works" or "planned" */
     const char *claim;

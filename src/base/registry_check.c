@@ -87,6 +87,8 @@ static pith_status check_method(pith_ctx *ctx, const pith_method *m) {
     if (!is_method_name(m->name) || !m->title || !m->paper || !m->systems || !m->artefact || !m->status)
         return pith_fail(ctx, PITH_E_INTERNAL, "method %s lacks a field", m->name);
     if (pith_method_find(m->name) != m) return pith_fail(ctx, PITH_E_INTERNAL, "method %s is there twice", m->name);
+    if (m->categories >> PITH_N_CATEGORIES)
+        return pith_fail(ctx, PITH_E_INTERNAL, "method %s is of a class that there is not", m->name);
     bool works = strcmp(m->status, "works") == 0;
     if (!works && strcmp(m->status, "planned") != 0)
         return pith_fail(ctx, PITH_E_INTERNAL, "method %s: status %s", m->name, m->status);

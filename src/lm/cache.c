@@ -5,13 +5,13 @@
  * softmax has the 16 lanes of math.h over positions, values are added in order of position. So
  * neither tiles nor threads nor the cut into batches show in the result. Keys lie transposed in
  * tiles of 64 positions, [head_dim][64], and values as [position][head_dim]: both products are
- * the matrix product of math.h. */
+ * the matrix product of math.h. Where they lie and in what type is lm/cache_store.h. */
 #include <math.h>
 
-#include "lm/cache.h"
+#include "lm/cache_store.h"
 #include "math/math.h"
 
-#define TILE 64         /* keys in a tile */
+#define TILE CACHE_TILE /* keys in a tile */
 #define VALUE_RUN 128   /* values added at a time, so that they stay near */
 #define SMALL 32768     /* products that are not worth waking anybody */
 #define ROWS_AT_ONCE 32 /* query rows (tokens times heads of a group) of one part */
@@ -19,12 +19,9 @@
 typedef struct plain_cache {
     lm_cache base;
     cache_shape shape;
-    lm_cache_type type;
-    size_t n_slots;     /* positions of a sequence, a multiple of TILE */
-    size_t head_floats; /* of the keys of one head of one sequence and layer: n_slots * head_dim; values as many */
-    size_t rows, score_stride;
-    uint8_t *keys, *values; /* [sequence][layer][n_kv_heads][head_floats] */
-    float *scratch;         /* [n_members][scratch_floats] */
+    cache_store keys, values;
+    size_t rows, score_stride; /* score_stride: positions of a sequence, whole tiles */
+    float *scratch;            /* [n_members][scratch_floats] */
     size_t scratch_floats;
 } plain_cache;
 
@@ -52,61 +49,36 @@ typedef struct attend_job {
     const cache_watch *watch;
 } attend_job;
 
-static size_t element_bytes(lm_cache_type type) { return type == LM_CACHE_F16 ? 2 : 4; }
-
-static void sizes(plain_cache *c) {
-    const cache_shape *s = &c->shape;
-    c->n_slots = ((size_t)s->n_ctx + TILE - 1) / TILE * TILE;
-    c->head_floats = c->n_slots * s->head_dim;
+/* All sizes; false when they are past any memory. */
+static bool plan(plain_cache *c, const cache_shape *s, lm_cache_type type, uint64_t *bytes) {
+    uint64_t floats, scratch;
+    *c = (plain_cache){.shape = *s};
+    if (s->n_ctx > UINT32_MAX - TILE || !cache_store_plan(s, type.keys, true, &c->keys) ||
+        !cache_store_plan(s, type.values, false, &c->values))
+        return false;
     for (uint32_t layer = 0; layer < s->n_layers; layer++) c->rows = PITH_MAX(c->rows, heads_of(s, layer).rows);
-    c->score_stride = c->n_slots;
-    c->scratch_floats = c->rows * (2 * s->head_dim + c->score_stride) + VALUE_RUN * s->head_dim;
+    c->score_stride = ((size_t)s->n_ctx + TILE - 1) / TILE * TILE;
+    floats =
+        (uint64_t)c->rows * (2 * (uint64_t)s->head_dim + c->score_stride) + cache_store_room(s->head_dim, VALUE_RUN);
+    c->scratch_floats = (size_t)floats;
+    return !__builtin_mul_overflow(floats, 4 * (uint64_t)s->n_members, &scratch) &&
+           !__builtin_add_overflow(scratch + sizeof *c, c->keys.bytes + c->values.bytes, bytes) &&
+           *bytes <= SIZE_MAX / 2;
 }
 
 bool plain_cache_bytes(const cache_shape *shape, lm_cache_type type, uint64_t *bytes) {
-    plain_cache c = {.shape = *shape};
-    if (shape->n_ctx > UINT32_MAX - TILE) return false;
-    sizes(&c);
-    uint64_t heads = (uint64_t)shape->n_layers * shape->n_kv_heads, stored, scratch;
-    return !__builtin_mul_overflow(heads * shape->n_sequences, (uint64_t)c.head_floats, &stored) &&
-           !__builtin_mul_overflow(stored, 2 * element_bytes(type), &stored) &&
-           !__builtin_mul_overflow((uint64_t)c.scratch_floats, 4 * (uint64_t)shape->n_members, &scratch) &&
-           !__builtin_add_overflow(stored, scratch + sizeof c, bytes) && *bytes <= SIZE_MAX / 2;
-}
-
-static size_t head_at(const plain_cache *c, uint32_t sequence, uint32_t layer, size_t head) {
-    const cache_shape *s = &c->shape;
-    return (((size_t)sequence * s->n_layers + layer) * s->n_kv_heads + head) * c->head_floats;
+    plain_cache c;
+    return plan(&c, shape, type, bytes);
 }
 
 static pith_status plain_append(lm_cache *base, const cache_rows *rows) {
     plain_cache *c = (plain_cache *)base;
-    size_t d = c->shape.head_dim, heads = heads_of(&c->shape, rows->layer).keys;
+    size_t heads = heads_of(&c->shape, rows->layer).keys, n = heads * c->shape.head_dim;
     for (size_t t = 0; t < rows->n; t++) {
-        size_t at = rows->first + t, tile = at / TILE * TILE * d, lane = at % TILE;
-        for (size_t h = 0; h < heads; h++) {
-            const float *k = rows->keys + (t * heads + h) * d, *v = rows->values + (t * heads + h) * d;
-            size_t head = head_at(c, rows->sequence, rows->layer, h);
-            if (c->type == LM_CACHE_F16) {
-                uint16_t *to_k = (uint16_t *)(void *)c->keys + head + tile + lane;
-                uint16_t *to_v = (uint16_t *)(void *)c->values + head + at * d;
-                for (size_t i = 0; i < d; i++) to_k[i * TILE] = float_to_half(k[i]);
-                for (size_t i = 0; i < d; i++) to_v[i] = float_to_half(v[i]);
-            } else {
-                float *to_k = (float *)(void *)c->keys + head + tile + lane;
-                for (size_t i = 0; i < d; i++) to_k[i * TILE] = k[i];
-                memcpy((float *)(void *)c->values + head + at * d, v, d * sizeof *v);
-            }
-        }
+        cache_store_put(&c->keys, rows->sequence, rows->layer, rows->first + t, rows->keys + t * n, heads);
+        cache_store_put(&c->values, rows->sequence, rows->layer, rows->first + t, rows->values + t * n, heads);
     }
     return PITH_OK;
-}
-
-/* n floats of a head's keys or values from element `at`, widened into room where they are halves */
-static const float *floats_at(const plain_cache *c, const uint8_t *store, size_t at, size_t n, float *room) {
-    if (c->type == LM_CACHE_F32) return (const float *)(const void *)store + at;
-    exact()->widen(room, (const uint16_t *)(const void *)store + at, n);
-    return room;
 }
 
 /* A few tokens of one span against one head of keys. */
@@ -115,9 +87,9 @@ static void attend_tile(const attend_job *job, const cache_queries *span, size_t
     plain_cache *c = job->c;
     const exact_ops *ops = exact();
     size_t d = c->shape.head_dim, n_heads = job->heads.heads, group = job->heads.group, stride = c->score_stride;
-    size_t rows = n * group, store = head_at(c, span->sequence, job->layer, head);
+    size_t rows = n * group, key_stride;
     size_t seen = span->first + first + 1; /* keys that the first token sees; each later one sees one more */
-    float *q = room, *out = q + c->rows * d, *wide = out + c->rows * d, *scores = wide + VALUE_RUN * d;
+    float *q = room, *out = q + c->rows * d, *wide = out + c->rows * d, *scores = wide + cache_store_room(d, VALUE_RUN);
     float scale = 1.0f / sqrtf((float)d);
     for (size_t r = 0; r < rows; r++) {
         const float *from = span->q + ((first + r / group) * n_heads + head * group + r % group) * d;
@@ -126,9 +98,9 @@ static void attend_tile(const attend_job *job, const cache_queries *span, size_t
     size_t n_keys = seen + n - 1;
     for (size_t k = 0; k < n_keys; k += TILE) {
         size_t width = PITH_MIN((size_t)TILE, n_keys - k);
-        const float *keys = floats_at(c, c->keys, store + k * d, TILE * d, wide);
+        const float *keys = cache_store_keys(&c->keys, span->sequence, job->layer, head, k, width, wide, &key_stride);
         for (size_t r = 0; r < rows; r++) memset(scores + r * stride + k, 0, width * sizeof(float));
-        ops->matmul(scores + k, stride, q, d, 1, keys, TILE, rows, width, d);
+        ops->matmul(scores + k, stride, q, d, 1, keys, key_stride, rows, width, d);
     }
     for (size_t r = 0; r < rows; r++) {
         float *row = scores + r * stride;
@@ -140,7 +112,7 @@ static void attend_tile(const attend_job *job, const cache_queries *span, size_t
     memset(out, 0, rows * d * sizeof *out);
     for (size_t k = 0; k < n_keys; k += VALUE_RUN) {
         size_t run = PITH_MIN((size_t)VALUE_RUN, n_keys - k), common = seen > k ? PITH_MIN(run, seen - k) : 0;
-        const float *values = floats_at(c, c->values, store + k * d, run * d, wide);
+        const float *values = cache_store_values(&c->values, span->sequence, job->layer, head, k, run, wide);
         if (common) ops->matmul(out, d, scores + k, stride, 1, values, d, rows, d, common);
         for (size_t t = 1; t < n; t++) { /* what the first token does not see */
             size_t own = PITH_MIN(run, seen + t > k ? seen + t - k : 0);
@@ -193,41 +165,41 @@ static pith_status plain_truncate(lm_cache *base, uint32_t sequence, uint32_t le
 
 static pith_status plain_copy(lm_cache *base, uint32_t from, uint32_t to, uint32_t length) {
     plain_cache *c = (plain_cache *)base;
-    size_t size = element_bytes(c->type), used = ((size_t)length + TILE - 1) / TILE * TILE * c->shape.head_dim * size;
-    for (uint32_t layer = 0; layer < c->shape.n_layers; layer++) {
-        for (size_t h = 0; h < c->shape.n_kv_heads; h++) {
-            size_t source = head_at(c, from, layer, h) * size, target = head_at(c, to, layer, h) * size;
-            memcpy(c->keys + target, c->keys + source, used);
-            memcpy(c->values + target, c->values + source, used);
-        }
-    }
+    cache_store_copy(&c->keys, from, to, length);
+    cache_store_copy(&c->values, from, to, length);
     return PITH_OK;
+}
+
+static uint64_t plain_bytes(const lm_cache *base) {
+    const plain_cache *c = (const plain_cache *)base;
+    return c->keys.bytes + c->values.bytes;
 }
 
 static void plain_free(pith_ctx *ctx, lm_cache *base) {
     plain_cache *c = (plain_cache *)base;
-    pith_free(ctx, c->keys);
-    pith_free(ctx, c->values);
+    pith_free(ctx, c->keys.data);
+    pith_free(ctx, c->values.data);
     pith_free(ctx, c->scratch);
     pith_free(ctx, c);
 }
 
 pith_status plain_cache_new(pith_ctx *ctx, const cache_shape *shape, lm_cache_type type, lm_cache **out) {
-    static const cache_ops ops = {"plain", plain_append, plain_attend, plain_truncate, plain_copy, plain_free};
+    static const cache_ops ops = {"plain",    plain_append, plain_attend, plain_truncate,
+                                  plain_copy, plain_bytes,  plain_free};
     *out = NULL;
     uint64_t bytes;
-    if (!plain_cache_bytes(shape, type, &bytes))
-        return pith_fail(ctx, PITH_E_LIMIT, "a cache of that size is past any memory");
+    pith_status status = cache_type_fits(ctx, shape, type);
+    if (status) return status;
     plain_cache *c = pith_zalloc(ctx, sizeof *c);
     if (!c) return pith_alloc_status(ctx);
+    if (!plan(c, shape, type, &bytes)) {
+        pith_free(ctx, c);
+        return pith_fail(ctx, PITH_E_LIMIT, "a cache of that size is past any memory");
+    }
     c->base.ops = &ops;
-    c->shape = *shape;
-    c->type = type;
-    sizes(c);
-    size_t stored = c->head_floats * element_bytes(type) * shape->n_layers * shape->n_kv_heads * shape->n_sequences;
-    c->keys = pith_zalloc(ctx, stored);
-    c->values = c->keys ? pith_zalloc(ctx, stored) : NULL;
-    c->scratch = c->values ? pith_alloc(ctx, c->scratch_floats * sizeof(float) * shape->n_members) : NULL;
+    c->keys.data = pith_zalloc(ctx, (size_t)c->keys.bytes);
+    c->values.data = c->keys.data ? pith_zalloc(ctx, (size_t)c->values.bytes) : NULL;
+    c->scratch = c->values.data ? pith_alloc(ctx, c->scratch_floats * sizeof(float) * shape->n_members) : NULL;
     if (!c->scratch) {
         plain_free(ctx, &c->base);
         return pith_alloc_status(ctx);

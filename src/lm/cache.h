@@ -47,6 +47,7 @@ typedef struct cache_ops {
                           const cache_watch *watch);
     pith_status (*truncate)(lm_cache *c, uint32_t sequence, uint32_t length);
     pith_status (*copy)(lm_cache *c, uint32_t from, uint32_t to, uint32_t length);
+    uint64_t (*bytes)(const lm_cache *c); /* that are there for keys and values, scratch not counted */
     void (*free)(pith_ctx *ctx, lm_cache *c);
 } cache_ops;
 struct lm_cache {
@@ -60,7 +61,11 @@ struct lm_cache_maker {
     pith_status (*make)(void *opaque, pith_ctx *ctx, const cache_shape *shape, lm_cache **out);
 };
 
-/* The plain store. Its size in bytes first, false when it is past any memory. */
+/* What the caches of a model's sessions look like but for sizes that the session chooses (session.c). */
+cache_shape cache_shape_of(const lm_model *m);
+/* Whether rows of that shape can be kept in these types; if not, PITH_E_ARGUMENT with the reason (cache_store.c). */
+pith_status cache_type_fits(pith_ctx *ctx, const cache_shape *shape, lm_cache_type type);
+/* The plain store, of a type that fits. Its size in bytes first, false when it is past any memory. */
 bool plain_cache_bytes(const cache_shape *shape, lm_cache_type type, uint64_t *bytes);
 pith_status plain_cache_new(pith_ctx *ctx, const cache_shape *shape, lm_cache_type type, lm_cache **out);
 

@@ -26,7 +26,8 @@ typedef struct lm_shape {
  * Weights stay in the mapped file, unless their matrices take no more than half of the memory that the
  * session still has: then they are copied to big pages, from which they are read faster. Shapes and
  * hyper-parameters are cross-checked first, and the message names the key or tensor that is wrong. The
- * tokenizer is opened with it when it has one. */
+ * tokenizer is opened with it when it has one, or when a vocabulary file lies beside it (lm/beside.c says
+ * under which names); one that does not fit the model is an error. */
 pith_status lm_open(pith_ctx *ctx, const char *path, lm_model **out);
 /* From an open file, which must outlive the model. */
 pith_status lm_open_file(pith_ctx *ctx, const tensor_file *f, lm_model **out);
@@ -36,15 +37,33 @@ void lm_default_hash(uint8_t hash[16]);
 const lm_shape *lm_about(const lm_model *m);
 const tensor_file *lm_file(const lm_model *m);
 const tokenizer *lm_tokenizer(const lm_model *m); /* NULL when it has none */
+/* For those who need one: records what to do about it, and gives PITH_E_ARGUMENT. */
+pith_status lm_no_tokenizer(pith_ctx *ctx);
+/* What coder and decoder must have in common: the tensor_file_hash; of a model whose tokenizer lies beside it the
+ * tensor_bytes_hash of that and the tokenizer_file_hash, 32 bytes. */
+pith_status lm_hash(pith_ctx *ctx, const lm_model *m, uint8_t hash[16]);
 
-typedef enum lm_cache_type { LM_CACHE_F32, LM_CACHE_F16 } lm_cache_type;
+/* In what types keys and values are kept: f32, f16, bf16, or blocks of 32 numbers of a token's row with their scale,
+ * as ggml's of that name: q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl. Blocks take rows that are whole blocks long. Sums of
+ * attention are of floats, whatever the type. */
+typedef struct lm_cache_type {
+    tensor_type keys, values;
+} lm_cache_type;
+#define LM_CACHE_F32 ((lm_cache_type){TENSOR_F32, TENSOR_F32})
+#define LM_CACHE_F16 ((lm_cache_type){TENSOR_F16, TENSOR_F16})
+bool lm_cache_takes(tensor_type type); /* whether it is one of them */
+/* What a model's readers and rulers (lm/ruler) keep its keys and values in: f16, unless something else was set
+ * before they began. PITH_E_ARGUMENT when the model's rows do not fit, or it keeps none. What is coded
+ * with the model (lm/coding) has f16 always. */
+pith_status lm_set_cache(pith_ctx *ctx, lm_model *m, lm_cache_type type);
+lm_cache_type lm_cache_of(const lm_model *m);
 
 typedef struct lm_session_options {
     uint32_t n_ctx;           /* tokens a sequence may hold; 0: what the model was trained with */
     uint32_t n_sequences;     /* 0: 1 */
     uint32_t max_batch;       /* tokens of one lm_eval; 0: 512 */
     uint32_t max_logits;      /* rows of logits of one lm_eval; 0: max_batch */
-    lm_cache_type cache;      /* of keys and values */
+    lm_cache_type cache;      /* zeros: f32 */
     uint32_t n_threads;       /* 0: those of the session object */
     const struct lm_cache_maker *maker; /* another store of keys and values (lm/cache.h); NULL: the plain one */
 } lm_session_options;
@@ -69,6 +88,7 @@ const float *lm_logits(const lm_session *s, size_t i);
 const float *lm_hidden(const lm_session *s, size_t i);
 
 uint32_t lm_length(const lm_session *s, uint32_t sequence); /* tokens held */
+uint64_t lm_cache_bytes(const lm_session *s); /* memory for keys and values of n_ctx tokens of all sequences; 0: none */
 /* Forgets tokens from position `length` on. Recurrent models can only go to 0 or to a saved state. */
 pith_status lm_truncate(lm_session *s, uint32_t sequence, uint32_t length);
 /* Makes `to` a copy of `from`. */

@@ -218,6 +218,7 @@ pith_status lm_open_file(pith_ctx *ctx, const tensor_file *f, lm_model **out) {
     if (!m) return pith_alloc_status(ctx);
     m->arch = arch;
     m->file = f;
+    m->cache = LM_CACHE_F16;
     pith_status status = hyper_read(ctx, m);
     if (!status) status = take_weights(ctx, m);
     if (!status) status = adapt(ctx, m);
@@ -243,11 +244,18 @@ pith_status lm_open(pith_ctx *ctx, const char *path, lm_model **out) {
     const uint8_t *built_in = path ? NULL : default_model(&size);
     pith_status status = path ? tensor_file_open(ctx, path, &f) : tensor_file_open_memory(ctx, built_in, size, &f);
     if (status) return status;
-    status = lm_open_file(ctx, f, out);
-    if (status)
+    lm_model *m;
+    status = lm_open_file(ctx, f, &m);
+    if (status) {
         tensor_file_close(ctx, f);
+        return status;
+    }
+    m->own_file = f;
+    if (path && !m->tokenizer) status = model_find_tokenizer(ctx, path, m);
+    if (status)
+        lm_close(ctx, m);
     else
-        (*out)->own_file = f;
+        *out = m;
     return status;
 }
 

@@ -28,6 +28,7 @@ struct lm_model {
     uint32_t *layer_sizes; /* [3][n_layers] that the shape shows; NULL: layers are alike */
     float epsilon;
     rope_kind rope;
+    lm_cache_type cache; /* of its readers */
     bool normed_ssm;    /* dt, B and C of mamba pass an RMS norm without weights */
     double *rope_turns; /* [n_rope / 2] radians per position */
     lm_weight w[N_MODEL_WEIGHTS];
@@ -37,6 +38,9 @@ struct lm_model {
 
 /* Bytes of the built-in model. */
 const uint8_t *default_model(size_t *size);
+
+/* m->tokenizer from a vocabulary file beside the model at `path`; none there: PITH_OK, and none. */
+pith_status model_find_tokenizer(pith_ctx *ctx, const char *path, lm_model *m);
 
 /* m->rope_turns from the metadata and the factors among the weights. */
 pith_status rope_open(pith_ctx *ctx, lm_model *m);

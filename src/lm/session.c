@@ -59,19 +59,35 @@ static void start_state(lm_session *s, uint32_t sequence) {
     }
 }
 
-static pith_status fill(lm_session *s, lm_cache_type cache, const struct lm_cache_maker *maker) {
-    const lm_model *m = s->m;
+cache_shape cache_shape_of(const lm_model *m) {
     const size_t *d = m->dim;
-    cache_shape shape = {.model = m,
+    return (cache_shape){.model = m,
                          .n_layers = (uint32_t)d[DIM_LAYERS],
-                         .n_sequences = s->n_sequences,
-                         .n_ctx = s->n_ctx,
                          .n_heads = (uint32_t)d[DIM_HEADS],
                          .n_kv_heads = (uint32_t)d[DIM_KV_HEADS],
                          .head_dim = (uint32_t)d[DIM_HEAD],
-                         .n_members = pith_team_size(s->team),
                          .layer_heads = m->shape.layer_heads,
                          .layer_kv_heads = m->shape.layer_kv_heads};
+}
+
+pith_status lm_set_cache(pith_ctx *ctx, lm_model *m, lm_cache_type type) {
+    if (m->arch->mixer != MIX_ATTENTION)
+        return pith_fail(ctx, PITH_E_ARGUMENT, "a %s model keeps no keys and values", m->arch->name);
+    const cache_shape shape = cache_shape_of(m);
+    pith_status status = cache_type_fits(ctx, &shape, type);
+    if (!status) m->cache = type;
+    return status;
+}
+
+lm_cache_type lm_cache_of(const lm_model *m) { return m->cache; }
+
+static pith_status fill(lm_session *s, lm_cache_type cache, const struct lm_cache_maker *maker) {
+    const lm_model *m = s->m;
+    const size_t *d = m->dim;
+    cache_shape shape = cache_shape_of(m);
+    shape.n_sequences = s->n_sequences;
+    shape.n_ctx = s->n_ctx;
+    shape.n_members = pith_team_size(s->team);
     bool attends = m->arch->mixer == MIX_ATTENTION;
     uint64_t cache_bytes = 0, rows = s->max_batch;
     if (attends && !maker && !plain_cache_bytes(&shape, cache, &cache_bytes)) cache_bytes = UINT64_MAX;
@@ -118,8 +134,11 @@ pith_status lm_session_new(pith_ctx *ctx, const lm_model *m, const lm_session_op
     if (m->w[W_POSITION].matrix.data && o.n_ctx > m->dim[DIM_CTX])
         return pith_fail(ctx, PITH_E_ARGUMENT, "this model knows %zu positions, %u were asked for", m->dim[DIM_CTX],
                          o.n_ctx);
-    if (o.cache != LM_CACHE_F32 && o.cache != LM_CACHE_F16)
-        return pith_fail(ctx, PITH_E_ARGUMENT, "unknown type of cache");
+    if (m->arch->mixer == MIX_ATTENTION && !o.maker) {
+        const cache_shape shape = cache_shape_of(m);
+        pith_status fits = cache_type_fits(ctx, &shape, o.cache);
+        if (fits) return fits;
+    }
     lm_session *s = pith_zalloc(ctx, sizeof *s);
     if (!s) return pith_alloc_status(ctx);
     s->ctx = ctx;
@@ -222,6 +241,8 @@ const float *lm_hidden(const lm_session *s, size_t i) {
 uint32_t lm_length(const lm_session *s, uint32_t sequence) {
     return sequence < s->n_sequences ? s->length[sequence] : 0;
 }
+
+uint64_t lm_cache_bytes(const lm_session *s) { return s->cache ? s->cache->ops->bytes(s->cache) : 0; }
 
 pith_status lm_truncate(lm_session *s, uint32_t sequence, uint32_t length) {
     if (sequence >= s->n_sequences || length > s->length[sequence])

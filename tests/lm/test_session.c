@@ -317,13 +317,18 @@ static pith_status other_copy(lm_cache *c, uint32_t from, uint32_t to, uint32_t 
     other_cache *o = (other_cache *)c;
     return o->plain->ops->copy(o->plain, from, to, length);
 }
+static uint64_t other_bytes(const lm_cache *c) {
+    const other_cache *o = (const other_cache *)c;
+    return o->plain->ops->bytes(o->plain);
+}
 static void other_free(pith_ctx *used, lm_cache *c) {
     other_cache *o = (other_cache *)c;
     o->plain->ops->free(used, o->plain);
     pith_free(used, o);
 }
 static pith_status other_make(void *opaque, pith_ctx *used, const cache_shape *shape, lm_cache **out) {
-    static const cache_ops ops = {"other", other_append, other_attend, other_truncate, other_copy, other_free};
+    static const cache_ops ops = {"other",    other_append, other_attend, other_truncate,
+                                  other_copy, other_bytes,  other_free};
     other_cache *o = pith_zalloc(used, sizeof *o);
     if (!o) return pith_alloc_status(used);
     *o = (other_cache){{&ops, true}, NULL, shape->model, opaque};

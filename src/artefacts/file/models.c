@@ -41,8 +41,8 @@ static pith_status open_one(pith_ctx *ctx, const char *path, models *m) {
     uint8_t hash[16];
     pith_status status = lm_open(ctx, path, &model);
     if (status) return status;
-    if (!lm_tokenizer(model)) status = pith_fail(ctx, PITH_E_ARGUMENT, "the model has no tokenizer, so it cannot code files");
-    if (!status) status = tensor_file_hash(ctx, lm_file(model), hash);
+    if (!lm_tokenizer(model)) status = lm_no_tokenizer(ctx);
+    if (!status) status = lm_hash(ctx, model, hash);
     if (status) {
         lm_close(ctx, model);
         return status;

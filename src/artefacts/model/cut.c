@@ -175,6 +175,22 @@ static pith_status spread_heads(pith_ctx *ctx, model_cut *c, uint32_t layer) {
     return PITH_OK;
 }
 
+/* The first of the key heads that become one stands for all. */
+static pith_status merge_keys(pith_ctx *ctx, model_cut *c) {
+    uint32_t n = c->plan.shared_keys, of = c->from.n_kv_heads, dim = c->from.head_dim;
+    if (c->plan.heads || n > of || of % n)
+        return pith_fail(ctx, PITH_E_ARGUMENT, "cut: %u key heads cannot be merged into %u%s", (unsigned)of, (unsigned)n,
+                         c->plan.heads ? " while heads are taken out" : "");
+    for (uint32_t l = 0; l < c->from.n_layers; l++) {
+        uint32_t *keys = pith_alloc(ctx, (size_t)n * dim * sizeof *keys);
+        if (!keys) return pith_alloc_status(ctx);
+        for (uint32_t i = 0; i < n * dim; i++) keys[i] = i / dim * (of / n) * dim + i % dim;
+        c->keys[l] = (cut_list){keys, n * dim};
+    }
+    for (uint32_t l = 0; l < c->to.n_layers; l++) c->kv_heads[l] = n;
+    return PITH_OK;
+}
+
 static pith_status check_plan(pith_ctx *ctx, model_cut *c) {
     const cut_plan *p = &c->plan;
     c->to = c->from;
@@ -191,12 +207,13 @@ static pith_status check_plan(pith_ctx *ctx, model_cut *c) {
     status = check_layers(ctx, c, "neurons", p->neurons, c->from.n_ff, c->ff);
     if (!status) status = check_layers(ctx, c, "heads", p->heads, c->from.n_heads, c->heads);
     if (status) return status;
-    if ((p->heads || p->channels.at) && strcmp(c->arch, "gpt2") == 0)
+    if ((p->heads || p->shared_keys || p->channels.at) && strcmp(c->arch, "gpt2") == 0)
         return pith_fail(ctx, PITH_E_UNSUPPORTED, "cut: gpt2 models keep their heads and channels");
     for (uint32_t l = 0; l < c->from.n_layers && p->heads && !status; l++) {
         uint32_t to = new_layer(c, l);
         if (to != UINT32_MAX && c->heads[to] != c->from.n_heads) status = spread_heads(ctx, c, l);
     }
+    if (!status && p->shared_keys && p->shared_keys != c->from.n_kv_heads) status = merge_keys(ctx, c);
     if (status) return status;
     c->to.n_ff = most_of(c->ff, n, &c->ff_differ);
     c->to.n_heads = most_of(c->heads, n, &c->heads_differ);
@@ -264,7 +281,9 @@ static pith_status plan_tensor(pith_ctx *ctx, model_cut *c, const tensor_view *t
     to->ne[0] = to->cols.at ? to->cols.n : t->ne[0];
     to->ne[1] = to->rows.at ? to->rows.n : t->ne[1];
     to->edited = c->plan.edits && c->plan.edits(c->plan.opaque, t);
-    if (to->cols.at || to->edited) to->type = type_for(t->type, to->ne[0]);
+    if ((k->rows == KEYS || k->cols == KEYS) && c->keys[layer].at && c->plan.shared_keys)
+        to->merged = c->from.n_kv_heads / c->plan.shared_keys;
+    if (to->cols.at || to->edited || to->merged) to->type = type_for(t->type, to->ne[0]);
     if (layer == UINT32_MAX)
         snprintf(to->name, sizeof to->name, "%s", k->name);
     else

@@ -30,6 +30,9 @@ typedef struct cut_shape {
 typedef struct cut_plan {
     cut_list layers, channels;
     const cut_list *neurons, *heads; /* heads: query heads; key heads that have none left go */
+    /* Key heads are merged into so many, each the mean of its neighbours, and all query heads stay (grouped queries,
+     * Ainslie et al. 2023); a divisor of their number, not together with `heads`. 0: as they are. */
+    uint32_t shared_keys;
     /* Values other than the old ones in their new places: whether tensor `from` gets them, and then they are put into
      * values[rows][cols], which holds the sliced old ones. The lists that were applied: cols and rows (of elements).
      * May be NULL. */

@@ -13,6 +13,7 @@ typedef struct cut_tensor {
     cut_list cols, rows; /* of elements */
     uint64_t ne[2], row_bytes;
     bool edited;
+    uint32_t merged; /* each row of weights, or element of a bias, is the mean of so many a head apart; 0: as it is */
 } cut_tensor;
 
 struct model_cut {

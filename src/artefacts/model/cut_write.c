@@ -46,7 +46,8 @@ static pith_status put_sizes(output *o) {
     const model_cut *c = o->c;
     if (!status) status = put_layers(o, "feed_forward_length", b->n_ff, c->ff, c->ff_differ);
     if (!status) status = put_layers(o, "attention.head_count", b->n_heads, c->heads, c->heads_differ);
-    if (a->n_embd == b->n_embd && a->n_heads == b->n_heads && !c->heads_differ) return status;
+    if (a->n_embd == b->n_embd && a->n_heads == b->n_heads && a->n_kv_heads == b->n_kv_heads && !c->heads_differ)
+        return status;
     if (!status) status = put_layers(o, "attention.head_count_kv", b->n_kv_heads, c->kv_heads, c->heads_differ);
     if (!status) status = put_number(o, "attention.key_length", b->head_dim);
     if (!status) status = put_number(o, "attention.value_length", b->head_dim);
@@ -100,11 +101,19 @@ static pith_status copy_rows(output *o, const cut_tensor *t) {
 }
 
 /* Old row i as floats, its columns that stay, in to[ne[0]]; whole has room for an old row. */
-static void slice_row(const cut_tensor *t, uint64_t i, float *whole, float *to) {
+static void slice_row(const cut_tensor *t, uint64_t i, uint32_t head_dim, float *whole, float *to) {
     const tensor_view *from = t->from;
-    uint64_t row = t->rows.at ? t->rows.at[i] : i;
-    blocks_decode(from->type, from->data + from->bytes / from->ne[1] * row, whole, from->ne[0]);
-    for (uint64_t j = 0; j < t->ne[0]; j++) to[j] = whole[t->cols.at ? t->cols.at[j] : j];
+    uint64_t row = t->rows.at ? t->rows.at[i] : i, n = PITH_MAX(t->merged, 1u);
+    for (uint64_t k = 0; k < n; k++) { /* of a bias the columns are a head apart */
+        uint64_t down = t->rows.at ? k * head_dim : 0, right = t->rows.at ? 0 : k * head_dim;
+        if (k == 0 || down)
+            blocks_decode(from->type, from->data + from->bytes / from->ne[1] * (row + down), whole, from->ne[0]);
+        for (uint64_t j = 0; j < t->ne[0]; j++) {
+            float x = whole[(t->cols.at ? t->cols.at[j] : j) + right];
+            to[j] = k ? to[j] + x : x;
+        }
+    }
+    for (uint64_t j = 0; j < t->ne[0] && n > 1; j++) to[j] /= (float)n;
 }
 
 static pith_status put_row(output *o, const cut_tensor *t, const float *row, uint8_t *coded) {
@@ -129,7 +138,7 @@ static pith_status recode(output *o, const cut_tensor *t) {
     uint8_t *coded = pith_alloc(o->ctx, t->row_bytes);
     pith_status status = whole && rows && coded ? PITH_OK : pith_alloc_status(o->ctx);
     for (uint64_t i = 0; i < t->ne[1] && !status; i++) {
-        slice_row(t, i, whole, rows + (t->edited ? i * t->ne[0] : 0));
+        slice_row(t, i, o->c->from.head_dim, whole, rows + (t->edited ? i * t->ne[0] : 0));
         if (!t->edited) status = put_row(o, t, rows, coded);
     }
     if (t->edited && !status)
@@ -147,7 +156,7 @@ pith_status model_cut_write(pith_ctx *ctx, model_cut *c, tensor_write_fn write, 
     if (!status) status = put_head(&o);
     for (size_t i = 0; i < c->n_tensors && !status; i++) {
         const cut_tensor *t = &c->tensors[i];
-        status = t->cols.at || t->edited ? recode(&o, t) : copy_rows(&o, t);
+        status = t->cols.at || t->edited || t->merged ? recode(&o, t) : copy_rows(&o, t);
     }
     gguf_writer_free(ctx, o.gguf);
     return status;

@@ -10,6 +10,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("Extreme Compression of Large Language Models via Additive Quantization"),
         .systems = "S023",
         .artefact = "model",
+        .categories = PITH_QUANTISATION,
         .recipe = "unit | aq(codebooks=2, bits=8, dim=8)",
         .status = "works",
         .claim = "at 2.0 to 2.5 bits per weight the error of the outputs orders rounding > GPTQ > vectors from one "
@@ -25,6 +26,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("NoWag: A Unified Framework for Shape Preserving Compression of Large Language Models"),
         .systems = "S048",
         .artefact = "model",
+        .categories = PITH_PRUNING | PITH_QUANTISATION,
         .recipe = "norm2(keep) | vq(dim=4, bits=2)",
         .status = "works",
         .claim = "normalising rows and columns and weighing by the inputs both lower the error of the outputs of "
@@ -40,6 +42,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("SpQR: A Sparse-Quantized Representation for Near-Lossless LLM Weight Compression"),
         .systems = "S073",
         .artefact = "model",
+        .categories = PITH_QUANTISATION,
         .recipe = "perm | outliers(threshold=0.2, inner=q(3, group=16, meta=q(3, group=16))) @ obs",
         .status = "works",
         .claim = "at equal bits the divergence orders rounding > GPTQ > SpQR, by a fifth at least beside smaller "
@@ -54,6 +57,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("SeedLM: Compressing LLM Weights into Seeds of Pseudo-Random Generators"),
         .systems = "S087",
         .artefact = "model",
+        .categories = PITH_QUANTISATION,
         .recipe = "seed(block=8, coefficients=3, lfsr=16, bits=4)",
         .status = "works",
         .claim = "4.0 bits per weight without data; relative error 0.0149 on Gaussian weights, which a scalar grid "
@@ -68,6 +72,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("EoRA: Training-free Compensation for Compressed LLM with Eigenspace Low-Rank Approximation"),
         .systems = "S305",
         .artefact = "model",
+        .categories = PITH_QUANTISATION | PITH_LOW_RANK,
         .recipe = "sum(q(3, group=32), lowrank(rank=8, white=eig))",
         .status = "works",
         .claim = "of corrections of one rank that in the eigenspace of the inputs has the least error of outputs, "
@@ -82,6 +87,7 @@ const pith_method model_methods[] = {
                    "Compression"),
         .systems = "S328",
         .artefact = "model",
+        .categories = PITH_LOW_RANK,
         .recipe = "dict(keep=80%)",
         .status = "works",
         .claim = "at equal removal a whitened singular value decomposition > the dictionary > the dictionary with sizes "
@@ -96,6 +102,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("QMoE: Practical Sub-1-Bit Compression of Trillion-Parameter Models"),
         .systems = "S317",
         .artefact = "model",
+        .categories = PITH_QUANTISATION,
         .recipe = "ternary(minmax) | dict16 @ obs(damp=10%)",
         .status = "works",
         .claim = "ternary experts by error feedback, each on its own tokens, are nearer to the model than rounded ones, and "
@@ -109,6 +116,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("MC-MoE: Mixture Compressor for Mixture-of-Experts LLMs Gains More"),
         .systems = "S295",
         .artefact = "model",
+        .categories = PITH_QUANTISATION | PITH_ARCHITECTURE,
         .status = "works",
         .claim = "bits for each expert by frequency * weight^1.5 * loss under the exact solver beat uniform bits and "
                  "frequency alone; the second expert can be left out where its weight is below the median ratio, better "
@@ -123,6 +131,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("Compact Language Models via Pruning and Knowledge Distillation"),
         .systems = "S312",
         .artefact = "model",
+        .categories = PITH_PRUNING,
         .status = "works",
         .claim = "one shot, without distillation (which waits for learning): neurons by activations lose less than by "
                  "weights, those less than at random; heads by activations less than by weights; width before depth",
@@ -135,6 +144,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("MoDeGPT: Modular Decomposition for Large Language Model Compression"),
         .systems = "S055",
         .artefact = "model",
+        .categories = PITH_PRUNING | PITH_LOW_RANK,
         .status = "works",
         .claim = "a quarter of the layers' parameters gone: decomposed pairs lose less than a whitened SVD of each matrix, "
                  "that less than neurons by magnitude; what is left is dense and faster",
@@ -147,6 +157,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("ZipLM: Hardware-Aware Structured Pruning of Language Models"),
         .systems = "S289",
         .artefact = "model",
+        .categories = PITH_PRUNING | PITH_ARCHITECTURE,
         .status = "works",
         .claim = "asked for 1.5 and 2 times the speed a shape chosen by measured latency is within 10 % of it, and loses "
                  "less than an even cut with as many parameters",
@@ -161,6 +172,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("The LLM Surgeon"),
         .systems = "S204",
         .artefact = "model",
+        .categories = PITH_PRUNING,
         .status = "works",
         .claim = "with 20 % of the layers' weights gone as rows and columns in 5 shots perplexity orders magnitude > diagonal "
                  "of the inputs > optimal brain surgeon by inputs > by inputs and gradients; 5 shots beat one, updates beat "
@@ -176,6 +188,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("HEAPr: Hessian-based Efficient Atomic Expert Pruning in Output Space"),
         .systems = "S331",
         .artefact = "model",
+        .categories = PITH_PRUNING,
         .status = "works",
         .claim = "of neurons of experts taken out at 20 and 40 % those chosen by the curvature at the experts' outputs cost "
                  "least, before Wanda's, magnitude's and whole experts by frequency; on a dense model the score is what the "
@@ -190,6 +203,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("You Only Prune Once: Designing Calibration-Free Model Compression With Policy Learning"),
         .systems = "S294",
         .artefact = "model",
+        .categories = PITH_PRUNING,
         .status = "works",
         .claim = "rows chosen by a policy that is rewarded for keeping singular values lose less than random rows and than "
                  "norms, without any text, also at a share it was not learnt for",
@@ -203,6 +217,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("Rethinking Compression: Reduced Order Modelling of Latent Features in Large Language Models"),
         .systems = "S033",
         .artefact = "model",
+        .categories = PITH_LOW_RANK,
         .recipe = "lowrank(ratio=0.8, white=eig)",
         .status = "works",
         .claim = "with 80 and 90 % of the layers' parameters, principal components of outputs lose less than the weights' "
@@ -216,6 +231,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("LORD: Low Rank Decomposition Of Monolingual Code LLMs For One-Shot Compression"),
         .systems = "S052",
         .artefact = "model",
+        .categories = PITH_QUANTISATION | PITH_LOW_RANK,
         .recipe = "lowrank(white=eig, factors=outliers(threshold=0.2, inner=q(4, group=16, meta=q(4, group=16))) @ obs)",
         .status = "works",
         .claim = "a narrow domain admits lower ranks of outputs at 1 % of perplexity than mixed text; SpQR on the factors "
@@ -230,6 +246,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("Unified Low-rank Compression Framework for Click-through Rate Prediction"),
         .systems = "S290",
         .artefact = "model",
+        .categories = PITH_LOW_RANK,
         .status = "works",
         .claim = "embeddings cut to a quarter by the covariance of outputs, weighted by how often rows occur, rank clicks "
                  "better than by the table's SVD and by hashing, and better than the whole table",
@@ -242,6 +259,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("Concatenated Matrix SVD: Compression Bounds, Incremental Approximation, and Error-Constrained Clustering"),
         .systems = "S337",
         .artefact = "model",
+        .categories = PITH_LOW_RANK | PITH_SHARING,
         .status = "works",
         .claim = "bounds on the joint error of matrices side by side are never below it, a growing decomposition is within "
                  "5 %; at 10 % error clusters that share a basis take fewer bytes than a basis each and than one for all",
@@ -255,6 +273,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("Scaling Up Efficient Small Language Models Serving and Deployment for Semantic Job Search"),
         .systems = "S031",
         .artefact = "model",
+        .categories = PITH_PRUNING,
         .status = "works",
         .claim = "the pruning part alone: a model with 40 % fewer parameters serves faster at a loss that choosing well "
                  "keeps small (training again and shortening items wait for learning and contexts)",
@@ -281,6 +300,7 @@ const pith_method model_methods[] = {
                    "Quantization"),
         .systems = "S309",
         .artefact = "model",
+        .categories = PITH_PRUNING | PITH_QUANTISATION,
         .status = "works",
         .claim =
             "the largest differences as signs of one size keep 95 % of what fine-tuning gained, at an eighth of the "
@@ -295,6 +315,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("Towards Reversible Model Merging For Low-rank Weights"),
         .systems = "S179",
         .artefact = "model",
+        .categories = PITH_SHARING,
         .status = "works",
         .claim =
             "of six fine-tuned matrices the mean and a basis of two or three keep nearly all of the gain (95 %), where "
@@ -322,6 +343,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("EvoPress: Towards Optimal Dynamic Model Compression via Evolutionary Search"),
         .systems = "S011",
         .artefact = "model",
+        .categories = PITH_PRUNING | PITH_QUANTISATION,
         .status = "works",
         .claim = "levels for each matrix found by evolution under the measured divergence are nearer to the model than equal "
                  "ones, greedy ones and the knapsack on summed errors; errors of what is dropped are not monotone",
@@ -337,6 +359,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("PD-Quant: Post-Training Quantization based on Prediction Difference Metric"),
         .systems = "S282",
         .artefact = "model",
+        .categories = PITH_QUANTISATION,
         .status = "works",
         .claim = "clipping a matrix's range by what the whole network answers diverges less than by its outputs' error, that "
                  "less than by its weights' (RMS norms have no running statistics to correct; rounding is not learned)",
@@ -350,6 +373,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("CASP: Compression of Large Multimodal Models Based on Attention Sparsity"),
         .systems = "S037",
         .artefact = "model",
+        .categories = PITH_QUANTISATION | PITH_LOW_RANK,
         .status = "works",
         .claim = "queries and keys bear low rank best, the sparser the attention the better, and bits by the logarithm of "
                  "block influence beat equal bits at 2.5 on average",
@@ -377,6 +401,7 @@ const pith_method model_methods[] = {
         SAME_TITLE("BitStack: Fine-Grained Size Control for Compressed Large Language Models in Variable Memory Environments"),
         .systems = "S089",
         .artefact = "model",
+        .categories = PITH_LOW_RANK,
         .recipe = "scale | stack(levels=8, of=signlowrank(1))",
         .status = "works",
         .claim = "every prefix of the sorted levels is a model, a longer one is nearer to the original, and none is worse than "
@@ -420,6 +445,7 @@ const pith_method model_methods[] = {
         .paper = "Experimental Analysis of Large-scale Learnable Vector Storage Compression",
         .systems = "S200",
         .artefact = "model",
+        .categories = PITH_QUANTISATION | PITH_LOW_RANK | PITH_SHARING,
         .recipe = "bands(0.1, vq(dim=4, bits=2.5), hash(0.05, product))",
         .status = "works",
         .claim = "no one way to make a table of embeddings smaller is best: it depends on memory and use; ways that "

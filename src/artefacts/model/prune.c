@@ -430,6 +430,7 @@ static pith_status choose(prune_plan *p) {
         if (!status) status = pith_tick(p->ctx, l + 1, a->n_layers);
     }
     p->cut = (cut_plan){.layers = p->layers, .channels = p->channels, .neurons = p->neurons, .heads = p->heads,
+                        .shared_keys = p->want.shared_keys,
                         .edits = edits, .edit = edit, .opaque = p};
     return status;
 }

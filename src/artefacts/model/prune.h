@@ -63,6 +63,7 @@ typedef struct prune_request {
     /* PRUNE_ZIPLM: keep.n_ff is a mean, and layers keep as many neurons as lose least in all: the sum of the squared
      * errors of what they add to the stream (architecture llama) */
     bool uneven;
+    uint32_t shared_keys; /* key heads that all are merged into (cut.h); 0: none are */
     double damp;    /* of Gram matrices, relative to their mean diagonal; 0: 0.01 */
     uint64_t seed;  /* of PRUNE_RANDOM */
 } prune_request;

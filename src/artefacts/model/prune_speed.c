@@ -1,5 +1,6 @@
 /* The latency table: models of several widths made in memory from the first neurons of each layer, and timed. */
 #include "artefacts/model/prune_speed.h"
+#include "base/sink.h"
 
 #include "lm/ruler/ruler.h"
 
@@ -27,21 +28,11 @@ pith_status prune_speed_of(pith_ctx *ctx, const lm_model *a, const lm_model *b, 
     return status;
 }
 
-typedef struct memory_file {
-    pith_ctx *ctx;
-    pith_buffer bytes;
-} memory_file;
-
-static pith_status append(void *opaque, const void *data, size_t size) {
-    memory_file *f = opaque;
-    return pith_buffer_append(f->ctx, &f->bytes, data, size);
-}
-
 /* Which neurons stay does not matter here. */
 static pith_status measure_width(pith_ctx *ctx, const lm_model *own, const prune_request *request, uint32_t n_ff,
                                  double *own_seconds, double *seconds) {
     prune_request want = {.method = PRUNE_RANDOM, .keep = request->keep};
-    memory_file file = {.ctx = ctx};
+    pith_buffer file = {0};
     tensor_file *opened = NULL;
     lm_model *m = NULL;
     prune_plan *plan = NULL;
@@ -49,16 +40,16 @@ static pith_status measure_width(pith_ctx *ctx, const lm_model *own, const prune
     want.keep.n_ff = n_ff;
     pith_status status = prune_plan_new(ctx, lm_file(own), &want, NULL, &plan);
     if (!status) status = model_cut_new(ctx, lm_file(own), prune_cut(plan), &cut);
-    if (!status) status = pith_buffer_reserve(ctx, &file.bytes, model_cut_size(cut).tensor_bytes);
-    if (!status) status = model_cut_write(ctx, cut, append, &file);
-    if (!status) status = tensor_file_open_memory(ctx, file.bytes.data, file.bytes.size, &opened);
+    if (!status) status = pith_buffer_reserve(ctx, &file, model_cut_size(cut).tensor_bytes);
+    if (!status) status = model_cut_write(ctx, cut, pith_sink_write, &(pith_sink){ctx, &file});
+    if (!status) status = tensor_file_open_memory(ctx, file.data, file.size, &opened);
     if (!status) status = lm_open_file(ctx, opened, &m);
     if (!status) status = prune_speed_of(ctx, own, m, own_seconds, seconds);
     if (m) lm_close(ctx, m);
     if (opened) tensor_file_close(ctx, opened);
     model_cut_free(ctx, cut);
     prune_plan_free(ctx, plan);
-    pith_buffer_free(ctx, &file.bytes);
+    pith_buffer_free(ctx, &file);
     return status;
 }
 

@@ -1,5 +1,6 @@
 /* The head of a file of statistics, and the door of gathering: texts to chunks, the session, the start. */
 #include "artefacts/model/stats_gather.h"
+#include "base/sink.h"
 
 /* ---- the head ---- */
 
@@ -97,11 +98,6 @@ static pith_status put_tensors(head_maker *h, gatherer *g) {
     return status;
 }
 
-static pith_status to_buffer(void *opaque, const void *data, size_t size) {
-    void **pair = opaque;
-    return pith_buffer_append(pair[0], pair[1], data, size);
-}
-
 pith_status stats_head_make(gatherer *g, pith_buffer *head, stats_place **places, size_t *n_places) {
     for (uint32_t i = 0; i < g->plan.n; i++) {
         stats_input *in = &g->plan.at[i];
@@ -109,11 +105,11 @@ pith_status stats_head_make(gatherer *g, pith_buffer *head, stats_place **places
         in->gram = none ? 0 : in->owner == i ? ++g->plan.n_grams : g->plan.at[in->owner].gram;
     }
     head_maker h = {.ctx = g->ctx};
-    void *pair[] = {g->ctx, head};
+    pith_sink to = {g->ctx, head};
     pith_status status = gguf_writer_new(g->ctx, &h.w);
     if (!status) status = put_keys(&h, g);
     if (!status) status = put_tensors(&h, g);
-    if (!status) status = gguf_write_head(g->ctx, h.w, to_buffer, pair);
+    if (!status) status = gguf_write_head(g->ctx, h.w, pith_sink_write, &to);
     gguf_writer_free(g->ctx, h.w);
     if (status) {
         pith_buffer_free(g->ctx, &h.places);

@@ -57,7 +57,7 @@ static pith_status round_of_talk(talker *t, uint32_t start, uint64_t done, uint6
 pith_status model_stats_own_text(pith_ctx *ctx, const lm_model *m, uint64_t n_tokens, uint64_t seed, uint32_t n_threads,
                                  pith_buffer *out) {
     const tokenizer *k = lm_tokenizer(m);
-    if (!k) return pith_fail(ctx, PITH_E_ARGUMENT, "the model has no tokenizer, so it cannot say a text");
+    if (!k) return lm_no_tokenizer(ctx);
     const tokenizer_info *about = tokenizer_about(k);
     uint32_t n_vocab = lm_about(m)->n_vocab, trained = lm_about(m)->n_ctx_train;
     talker t = {.ctx = ctx, .model = m, .n = SEQUENCES, .end = about->eos};

@@ -110,6 +110,12 @@ static int explain_method(const pith_method *m) {
     field("paper", m->paper, "");
     field("systems", m->systems, "");
     field("artefact", m->artefact, "");
+    char kinds[128] = "";
+    for (unsigned i = 0; i < PITH_N_CATEGORIES; i++)
+        if (m->categories >> i & 1)
+            snprintf(kinds + strlen(kinds), sizeof kinds - strlen(kinds), "%s%s", *kinds ? ", " : "",
+                     pith_category_names[i]);
+    if (*kinds) field("category", kinds, "");
     field("recipe", m->recipe, m->status[0] == 'w' ? "none: a measure or a procedure, see check" : "none yet");
     field("status", m->status, "");
     field("claim", m->claim, "none yet");

@@ -62,6 +62,20 @@ typedef struct lm_options {
 int lm_options_parse(lm_options *o, int argc, char **argv, const lm_option *extra, size_t n_extra, size_t max_names);
 void lm_options_free(lm_options *o);
 
+/* What keys and values are kept in, of the verbs that run a model. */
+typedef struct lm_cache_choice {
+    const char *both, *keys, *values; /* NULL: not given */
+} lm_cache_choice;
+#define LM_CACHE_OPTIONS(c)                                                                                            \
+    {"cache-type", 0, LM_TEXT, &(c).both, 0, 0}, {"cache-type-k", 0, LM_TEXT, &(c).keys, 0, 0}, {                      \
+        "cache-type-v", 0, LM_TEXT, &(c).values, 0, 0                                                                  \
+    }
+#define LM_CACHE_HELP                                                                                                  \
+    "      --cache-type=T  keys and values of the context kept as T: f32, f16 (default), bf16, q8_0, q5_1,\n"           \
+    "                      q5_0, q4_1, q4_0, iq4_nl; --cache-type-k=T, --cache-type-v=T: one of the two\n"
+/* Sets the model's types (lm_set_cache); CLI_FAIL with the message printed. */
+int lm_cache_choose(const lm_cache_choice *c, const char *verb, pith_ctx *ctx, lm_model *m);
+
 /* ---- a session with a model (cmd_lm_session.c) ---- */
 
 /* The path behind a name: "default" is NULL, the built-in model. */
@@ -71,6 +85,8 @@ const char *lm_model_label(const char *path);
 pith_ctx *lm_session_of(const lm_options *o);
 /* Opens a model; CLI_FAIL with the message printed. Free with lm_close. */
 int lm_open_named(pith_ctx *ctx, const char *path, lm_model **m);
+/* Says that the model at `path` has no tokenizer, and what helps: CLI_FAIL. */
+int lm_without_words(pith_ctx *ctx, const char *path);
 /* The session's last failure, the name in front unless the message has it. */
 int lm_failed(pith_ctx *ctx, const char *name);
 /* All of a file, "-" being standard input. */

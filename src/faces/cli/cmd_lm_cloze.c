@@ -17,12 +17,13 @@ static const char cloze_help[] =
     "                       \"choices\" and the index \"answer\"\n"
     "      --print          print the items as such lines, run nothing\n"
     "      --per-byte       log-probabilities divided by the bytes of the choice\n"
-    "      --against=MODEL  another model to compare with\n" LM_COMMON_HELP;
+    "      --against=MODEL  another model to compare with\n" LM_CACHE_HELP LM_COMMON_HELP;
 
 typedef struct cloze_options {
     uint64_t count, context, words, seed;
     const char *items, *against;
     bool print, per_byte;
+    lm_cache_choice cache; /* of both models */
 } cloze_options;
 
 static int get_items(pith_ctx *ctx, const lm_options *o, const cloze_options *co, ruler_items *items) {
@@ -39,11 +40,15 @@ static int get_items(pith_ctx *ctx, const lm_options *o, const cloze_options *co
     return status ? lm_failed(ctx, co->items) : result;
 }
 
-static int choose(pith_ctx *ctx, const char *path, const ruler_items *items, const ruler_choice_options *options,
-                  uint32_t *chosen) {
+static int choose(pith_ctx *ctx, const char *path, const lm_cache_choice *cache, const ruler_items *items,
+                  const ruler_choice_options *options, uint32_t *chosen) {
     lm_model *m;
     lm_progress progress;
     if (lm_open_named(ctx, path, &m) != CLI_OK) return CLI_FAIL;
+    if (lm_cache_choose(cache, "cloze", ctx, m) != CLI_OK) {
+        lm_close(ctx, m);
+        return CLI_FAIL;
+    }
     lm_progress_start(&progress, ctx, "cloze", "items");
     pith_status status = ruler_choose(ctx, m, items, options, chosen, NULL);
     lm_progress_clear(&progress, ctx);
@@ -92,9 +97,9 @@ static int cloze(const lm_options *o, const cloze_options *co) {
         ruler_flips flips;
         chosen = calloc(items.n, 2 * sizeof *chosen);
         if (!chosen) result = cli_error("out of memory");
-        if (result == CLI_OK) result = choose(ctx, o->model, &items, &options, chosen);
+        if (result == CLI_OK) result = choose(ctx, o->model, &co->cache, &items, &options, chosen);
         if (result == CLI_OK && co->against)
-            result = choose(ctx, lm_model_path(co->against), &items, &options, chosen + items.n);
+            result = choose(ctx, lm_model_path(co->against), &co->cache, &items, &options, chosen + items.n);
         if (result == CLI_OK) {
             ruler_flips_of(&items, chosen, co->against ? chosen + items.n : chosen, &flips);
             result = report(o, co, &flips);
@@ -112,7 +117,8 @@ int lm_cloze_main(int argc, char **argv) {
         {"count", 'n', LM_NUMBER, &co.count, 1, 1 << 24}, {"context", 0, LM_NUMBER, &co.context, 1, 4096},
         {"words", 0, LM_NUMBER, &co.words, 1, 256},       {"seed", 0, LM_NUMBER, &co.seed, 0, UINT64_MAX},
         {"items", 0, LM_TEXT, &co.items, 0, 0},           {"against", 0, LM_TEXT, &co.against, 0, 0},
-        {"print", 0, LM_FLAG, &co.print, 0, 0},           {"per-byte", 0, LM_FLAG, &co.per_byte, 0, 0}};
+        {"print", 0, LM_FLAG, &co.print, 0, 0},           {"per-byte", 0, LM_FLAG, &co.per_byte, 0, 0},
+        LM_CACHE_OPTIONS(co.cache)};
     lm_options o;
     int result = lm_options_parse(&o, argc, argv, extra, sizeof extra / sizeof *extra, 1);
     if (result == CLI_OK) result = o.help ? cli_help(cloze_help) : cloze(&o, &co);

@@ -42,7 +42,7 @@ static const char generate_help[] =
     "      --draft-p-min=P        end a draft below this probability (suffix 0.1, model 0.5)\n"
     "\n"
     "      --stats                tokens per second, tokens per step, seed on standard error\n"
-    "\n" LM_COMMON_HELP "\nExamples:\n"
+    "\n" LM_CACHE_HELP LM_COMMON_HELP "\nExamples:\n"
     "  pith lm generate \"Once upon a time\" -n 64\n"
     "  pith lm generate --model=model.gguf --greedy --stop=END -f question.txt --stats\n";
 
@@ -50,6 +50,7 @@ enum { STOPS_MOST = 64, BIASES_MOST = 1024 };
 
 typedef struct task {
     lm_options common;
+    lm_cache_choice cache;
     const char *file, *draft, *speculate;
     bool ignore_eos, raw, no_prompt, greedy, stats;
     uint64_t n_predict, top_k, repeat_last, seed, draft_max;
@@ -135,7 +136,8 @@ static int parse(task *t, int argc, char **argv) {
                                  {"draft", 0, LM_TEXT, &t->draft, 0, 0},
                                  {"draft-max", 0, LM_NUMBER, &t->draft_max, 1, 64},
                                  {"draft-p-min", 0, LM_REAL, &t->draft_p_min, 0, 0},
-                                 {"stats", 0, LM_FLAG, &t->stats, 0, 0}};
+                                 {"stats", 0, LM_FLAG, &t->stats, 0, 0},
+                                 LM_CACHE_OPTIONS(t->cache)};
     char **rest = calloc((size_t)argc + 1, sizeof *rest);
     if (!rest) return cli_error("out of memory");
     int n_rest, result = take_lists(t, argv, rest, &n_rest);
@@ -183,7 +185,7 @@ static int stop_when_asked(void *opaque, uint64_t done, uint64_t total) {
 
 static int read_prompt(task *t, const lm_model *m) {
     const tokenizer *words = lm_tokenizer(m);
-    if (!words) return cli_error("%s: it has no tokenizer", lm_model_label(t->common.model));
+    if (!words) return lm_without_words(t->ctx, t->common.model);
     if (t->common.n_names) {
         const char *text = t->common.names[0];
         if (pith_buffer_append(t->ctx, &t->prompt, text, strlen(text)) != PITH_OK) return lm_failed(t->ctx, NULL);
@@ -257,7 +259,7 @@ static int work(task *t, const lm_model *m, const lm_model *draft) {
                           .max_tokens = (uint32_t)t->n_predict,
                           .n_ctx = t->common.n_ctx,
                           .n_threads = t->common.n_threads,
-                          .cache = LM_CACHE_F16,
+                          .cache = lm_cache_of(m),
                           .stops = t->stops,
                           .n_stops = t->n_stops,
                           .ignore_end = t->ignore_eos,
@@ -306,6 +308,7 @@ int lm_generate_main(int argc, char **argv) {
         lm_model *m = NULL, *draft = NULL;
         t->ctx = lm_session_of(&t->common);
         result = t->ctx ? lm_open_named(t->ctx, t->common.model, &m) : CLI_FAIL;
+        if (result == CLI_OK) result = lm_cache_choose(&t->cache, "generate", t->ctx, m);
         if (result == CLI_OK && t->draft && strcmp(t->speculate, "draft") == 0)
             result = lm_open_named(t->ctx, lm_model_path(t->draft), &draft);
         cli_defer_signals(true);

@@ -121,3 +121,24 @@ void lm_options_free(lm_options *o) {
     free(o->names);
     o->names = NULL;
 }
+
+static int take_type(const char *verb, const char *option, const char *name, tensor_type *type) {
+    if (!name) return CLI_OK;
+    const tensor_type_info *info = tensor_type_named(name, strlen(name));
+    char shown[80];
+    if (!info || !lm_cache_takes(info->type))
+        return cli_error("%s: --%s: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 or iq4_nl, not '%s'", verb, option,
+                         cli_safe_text(shown, sizeof shown, name));
+    *type = info->type;
+    return CLI_OK;
+}
+
+int lm_cache_choose(const lm_cache_choice *c, const char *verb, pith_ctx *ctx, lm_model *m) {
+    if (!c->both && !c->keys && !c->values) return CLI_OK;
+    lm_cache_type type = lm_cache_of(m);
+    int result = take_type(verb, "cache-type", c->both, &type.keys);
+    type.values = c->both ? type.keys : type.values;
+    if (result == CLI_OK) result = take_type(verb, "cache-type-k", c->keys, &type.keys);
+    if (result == CLI_OK) result = take_type(verb, "cache-type-v", c->values, &type.values);
+    return result == CLI_OK && lm_set_cache(ctx, m, type) != PITH_OK ? lm_failed(ctx, NULL) : result;
+}

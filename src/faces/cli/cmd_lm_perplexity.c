@@ -14,12 +14,14 @@ static const char perplexity_help[] =
     "      --no-bits       no bits per byte: that takes a second pass\n"
     "      --save-base=F   write the log-probabilities as llama-perplexity --save-all-logits does,\n"
     "                      for pith measure --base and llama-perplexity --kl-divergence-base\n"
-    "  -f, --force         overwrite F\n" LM_COMMON_HELP;
+    "  -f, --force         overwrite F\n" LM_CACHE_HELP
+    "                      (if given, no bits per byte: those are what pith would write, with f16)\n" LM_COMMON_HELP;
 
 typedef struct perplexity_options {
     uint64_t chunks;
     bool no_bits;
     const char *save;
+    lm_cache_choice cache;
 } perplexity_options;
 
 typedef struct perplexity_result {
@@ -96,7 +98,8 @@ static int report(const lm_options *o, const perplexity_result *r) {
 
 int lm_perplexity_main(int argc, char **argv) {
     perplexity_options po = {0};
-    const lm_option extra[] = {{"chunks", 0, LM_NUMBER, &po.chunks, 1, 1 << 30},
+    const lm_option extra[] = {LM_CACHE_OPTIONS(po.cache),
+                               {"chunks", 0, LM_NUMBER, &po.chunks, 1, 1 << 30},
                                {"no-bits", 0, LM_FLAG, &po.no_bits, 0, 0},
                                {"save-base", 0, LM_TEXT, &po.save, 0, 0}};
     lm_options o;
@@ -108,7 +111,9 @@ int lm_perplexity_main(int argc, char **argv) {
         lm_model *m = NULL;
         pith_buffer text = {0};
         perplexity_result r = {0};
+        po.no_bits |= po.cache.both || po.cache.keys || po.cache.values;
         result = ctx ? lm_open_named(ctx, o.model, &m) : CLI_FAIL;
+        if (result == CLI_OK) result = lm_cache_choose(&po.cache, "perplexity", ctx, m);
         if (result == CLI_OK) result = lm_text_or_default(ctx, o.n_names ? o.names[0] : NULL, &text);
         r.bytes = text.size;
         if (result == CLI_OK) result = measure_text(ctx, m, &o, &po, &text, &r);
@@ -128,7 +133,7 @@ static const char surprise_help[] =
     "Bits of every token of FILE (-: standard input; none: a built-in text of 64 KiB), its rank among all\n"
     "tokens, and the likeliest ones.\n\n"
     "      --html=OUT      a page of its own with the text coloured by bits; the pointer shows details\n"
-    "  -f, --force         overwrite OUT\n" LM_COMMON_HELP;
+    "  -f, --force         overwrite OUT\n" LM_CACHE_HELP LM_COMMON_HELP;
 
 static int surprise_json(const lm_model *m, const ruler_surprises *s, size_t bytes) {
     const tokenizer *t = lm_tokenizer(m);
@@ -183,13 +188,14 @@ static int surprise_page(pith_ctx *ctx, const lm_model *m, const lm_options *o, 
     return result;
 }
 
-static int surprise(const lm_options *o, const char *html) {
+static int surprise(const lm_options *o, const lm_cache_choice *cache, const char *html) {
     pith_ctx *ctx = lm_session_of(o);
     lm_model *m = NULL;
     pith_buffer text = {0};
     ruler_surprises s = {0};
     lm_progress progress;
     int result = ctx ? lm_open_named(ctx, o->model, &m) : CLI_FAIL;
+    if (result == CLI_OK) result = lm_cache_choose(cache, "surprise", ctx, m);
     if (result == CLI_OK) result = lm_text_or_default(ctx, o->n_names ? o->names[0] : NULL, &text);
     if (result == CLI_OK) {
         lm_progress_start(&progress, ctx, "surprise", "tokens");
@@ -216,10 +222,11 @@ static int surprise(const lm_options *o, const char *html) {
 
 int lm_surprise_main(int argc, char **argv) {
     const char *html = NULL;
-    const lm_option extra[] = {{"html", 0, LM_TEXT, &html, 0, 0}};
+    lm_cache_choice cache = {0};
+    const lm_option extra[] = {{"html", 0, LM_TEXT, &html, 0, 0}, LM_CACHE_OPTIONS(cache)};
     lm_options o;
-    int result = lm_options_parse(&o, argc, argv, extra, 1, 1);
-    if (result == CLI_OK) result = o.help ? cli_help(surprise_help) : surprise(&o, html);
+    int result = lm_options_parse(&o, argc, argv, extra, sizeof extra / sizeof *extra, 1);
+    if (result == CLI_OK) result = o.help ? cli_help(surprise_help) : surprise(&o, &cache, html);
     lm_options_free(&o);
     return result;
 }

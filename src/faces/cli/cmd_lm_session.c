@@ -33,6 +33,11 @@ int lm_open_named(pith_ctx *ctx, const char *path, lm_model **m) {
     return lm_open(ctx, path, m) == PITH_OK ? CLI_OK : lm_failed(ctx, lm_model_label(path));
 }
 
+int lm_without_words(pith_ctx *ctx, const char *path) {
+    lm_no_tokenizer(ctx);
+    return lm_failed(ctx, lm_model_label(path));
+}
+
 int lm_read_text(pith_ctx *ctx, const char *name, pith_buffer *out) {
     bool standard = strcmp(name, "-") == 0;
     const char *shown = standard ? "standard input" : name;

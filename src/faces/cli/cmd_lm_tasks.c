@@ -17,7 +17,7 @@ static const char needle_help[] =
     "      --seed=N         of everything that is chosen (default 1)\n"
     "      --haystack=FILE  the text around the facts (default: a built-in one)\n"
     "      --print          print the prompts and their answers as lines of JSON, run nothing\n"
-    "      --show           print every answer\n" LM_COMMON_HELP;
+    "      --show           print every answer\n" LM_CACHE_HELP LM_COMMON_HELP;
 
 typedef struct needle_options {
     ruler_needle_options task;
@@ -25,6 +25,7 @@ typedef struct needle_options {
     const char *kind, *phrasing, *haystack;
     double depth;
     bool print, show;
+    lm_cache_choice cache;
     json_t *list; /* with --json */
 } needle_options;
 
@@ -115,7 +116,8 @@ int lm_needle_main(int argc, char **argv) {
                                {"seed", 0, LM_NUMBER, &no.seed, 0, UINT64_MAX},
                                {"haystack", 0, LM_TEXT, &no.haystack, 0, 0},
                                {"print", 0, LM_FLAG, &no.print, 0, 0},
-                               {"show", 0, LM_FLAG, &no.show, 0, 0}};
+                               {"show", 0, LM_FLAG, &no.show, 0, 0},
+                               LM_CACHE_OPTIONS(no.cache)};
     lm_options o;
     int result = lm_options_parse(&o, argc, argv, extra, sizeof extra / sizeof *extra, 0);
     if (result == CLI_OK && o.help) {
@@ -125,6 +127,7 @@ int lm_needle_main(int argc, char **argv) {
         lm_model *m = NULL;
         pith_buffer text = {0};
         result = ctx ? lm_open_named(ctx, o.model, &m) : CLI_FAIL;
+        if (result == CLI_OK) result = lm_cache_choose(&no.cache, "needle", ctx, m);
         if (result == CLI_OK && no.haystack) result = lm_read_text(ctx, no.haystack, &text);
         if (no.haystack) {
             no.task.text = text.data ? (const char *)text.data : "";
@@ -147,7 +150,7 @@ static const char time_help[] =
     "of --repeats), fits t(p, o) = overhead + prefill(p) + (o - 1) g with prefill in three straight\n"
     "pieces, predicts other requests and says how far off that is; once more with a term for the\n"
     "position of generated tokens, which counts where attention does.\n\n"
-    "      --repeats=N     times each request is run (default 3)\n" LM_COMMON_HELP;
+    "      --repeats=N     times each request is run (default 3)\n" LM_CACHE_HELP LM_COMMON_HELP;
 
 #define FIT_POINTS 12
 #define CHECK_POINTS 30
@@ -231,15 +234,17 @@ static int time_model(pith_ctx *ctx, const lm_model *m, const lm_options *o, uns
 
 int lm_time_main(int argc, char **argv) {
     uint64_t repeats = 3;
-    const lm_option extra[] = {{"repeats", 0, LM_NUMBER, &repeats, 1, 100}};
+    lm_cache_choice cache = {0};
+    const lm_option extra[] = {{"repeats", 0, LM_NUMBER, &repeats, 1, 100}, LM_CACHE_OPTIONS(cache)};
     lm_options o;
-    int result = lm_options_parse(&o, argc, argv, extra, 1, 0);
+    int result = lm_options_parse(&o, argc, argv, extra, sizeof extra / sizeof *extra, 0);
     if (result == CLI_OK && o.help) {
         result = cli_help(time_help);
     } else if (result == CLI_OK) {
         pith_ctx *ctx = lm_session_of(&o);
         lm_model *m = NULL;
         result = ctx ? lm_open_named(ctx, o.model, &m) : CLI_FAIL;
+        if (result == CLI_OK) result = lm_cache_choose(&cache, "time", ctx, m);
         if (result == CLI_OK) result = time_model(ctx, m, &o, (unsigned)repeats);
         if (m) lm_close(ctx, m);
         pith_ctx_free(ctx);

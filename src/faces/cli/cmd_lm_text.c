@@ -136,7 +136,7 @@ static int tokenize(const lm_options *o, const char *given, unsigned flags, bool
     pith_buffer text = {0};
     token_list ids = {0};
     int result = ctx ? lm_open_named(ctx, o->model, &m) : CLI_FAIL;
-    if (result == CLI_OK && !lm_tokenizer(m)) result = cli_error("%s: has no tokenizer", lm_model_label(o->model));
+    if (result == CLI_OK && !lm_tokenizer(m)) result = lm_without_words(ctx, o->model);
     if (result == CLI_OK && !given) result = lm_read_text(ctx, o->n_names ? o->names[0] : "-", &text);
     if (result == CLI_OK) {
         const void *bytes = given ? (const void *)given : text.data;
@@ -204,7 +204,7 @@ static int detokenize(const lm_options *o) {
     token_list ids = {0};
     int result = ctx ? lm_open_named(ctx, o->model, &m) : CLI_FAIL;
     const tokenizer *t = m ? lm_tokenizer(m) : NULL;
-    if (result == CLI_OK && !t) result = cli_error("%s: has no tokenizer", lm_model_label(o->model));
+    if (result == CLI_OK && !t) result = lm_without_words(ctx, o->model);
     if (result == CLI_OK) result = lm_read_text(ctx, o->n_names ? o->names[0] : "-", &text);
     if (result == CLI_OK) result = read_ids(ctx, &text, tokenizer_about(t)->n_vocab, &ids);
     if (result == CLI_OK && tokenizer_decode(ctx, t, ids.id, ids.n, true, &out) != PITH_OK)

@@ -16,6 +16,9 @@ const char cli_measure_help[] =
     "      --save-base=F   write the log-probabilities of A, in the file of llama-perplexity\n"
     "      --base=F        take A's from such a file: its text and chunks count\n"
     "      --cloze=N       also N multiple-choice items from TEXT: accuracy and flips\n"
+    "      --cache-type=T  keys and values of B's context kept as T: f32, f16 (default), bf16, q8_0, q5_1,\n"
+    "                      q5_0, q4_1, q4_0, iq4_nl; --cache-type-k=T, --cache-type-v=T: one of the two.\n"
+    "                      Those of A are f16\n"
     "  -f, --force         overwrite F\n"
     "      --ctx=N         tokens of a chunk\n"
     "  -T#, --threads=#    threads (default: one for each processor)\n"
@@ -24,12 +27,14 @@ const char cli_measure_help[] =
     "  -q                  no progress\n\n"
     "Examples:\n"
     "  pith measure model.f16.gguf model.q4_K.gguf book.txt\n"
+    "  pith measure --cache-type=q8_0 model.f16.gguf model.f16.gguf book.txt\n"
     "  pith measure --save-base=book.base model.f16.gguf model.q4_K.gguf book.txt\n"
     "  pith measure --base=book.base model.q2_K.gguf\n";
 
 typedef struct measure_options {
     uint64_t chunks, cloze;
     const char *save, *base;
+    lm_cache_choice cache;
 } measure_options;
 
 typedef struct measured {
@@ -38,6 +43,7 @@ typedef struct measured {
     uint32_t n_ctx;
     size_t n_chunks;
     bool has_flips;
+    lm_cache_type cache; /* of B */
 } measured;
 
 static int compare(pith_ctx *ctx, const lm_options *o, const measure_options *mo, const lm_model *a, ruler_base *base,
@@ -101,6 +107,8 @@ static int print_json(const measured *r, const char *a, const char *b) {
     const ruler_comparison *c = &r->c;
     json_t *all = json_pack("{s:o,s:o,s:I,s:I,s:I}", "base", cli_json_text(a), "model", cli_json_text(b), "ctx",
                             (json_int_t)r->n_ctx, "chunks", (json_int_t)r->n_chunks, "scored", (json_int_t)c->n);
+    json_object_set_new(all, "cache_keys", json_string(tensor_type_of(r->cache.keys)->name));
+    json_object_set_new(all, "cache_values", json_string(tensor_type_of(r->cache.values)->name));
     json_object_update_new(all, json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "perplexity_base",
                                           c->perplexity_base, "perplexity_base_error", c->perplexity_base_error,
                                           "perplexity", c->perplexity, "perplexity_error", c->perplexity_error,
@@ -131,7 +139,11 @@ static int print_table(const measured *r, const char *a, const char *b) {
     const ruler_comparison *c = &r->c;
     char shown[200];
     printf("A: %s\n", cli_safe_text(shown, sizeof shown, a));
-    printf("B: %s\n", cli_safe_text(shown, sizeof shown, b));
+    printf("B: %s", cli_safe_text(shown, sizeof shown, b));
+    if (r->cache.keys != TENSOR_F16 || r->cache.values != TENSOR_F16)
+        printf(", keys cached as %s, values as %s", tensor_type_of(r->cache.keys)->name,
+               tensor_type_of(r->cache.values)->name);
+    putchar('\n');
     printf("%zu tokens scored in %zu chunks of %u\n\n", c->n, r->n_chunks, r->n_ctx);
     printf("%-22s %.6f +- %.6f\n", "perplexity of A", c->perplexity_base, c->perplexity_base_error);
     printf("%-22s %.6f +- %.6f\n", "perplexity of B", c->perplexity, c->perplexity_error);
@@ -168,6 +180,8 @@ static int measure(const lm_options *o, const measure_options *mo) {
     else
         result = lm_open_named(ctx, name_a, &a);
     if (result == CLI_OK) result = lm_open_named(ctx, name_b, &b);
+    if (result == CLI_OK) result = lm_cache_choose(&mo->cache, "measure", ctx, b);
+    if (result == CLI_OK) r.cache = lm_cache_of(b);
     if (result == CLI_OK && !mo->base) result = lm_read_text(ctx, o->names[2], &text);
     if (result == CLI_OK) result = compare(ctx, o, mo, a, base, b, &text, &r);
     if (result == CLI_OK && mo->cloze) result = count_flips(ctx, o, a, b, (size_t)mo->cloze, &text, &r);
@@ -185,7 +199,8 @@ int cmd_measure(int argc, char **argv) {
     const lm_option extra[] = {{"chunks", 0, LM_NUMBER, &mo.chunks, 1, 1 << 30},
                                {"cloze", 0, LM_NUMBER, &mo.cloze, 1, 1 << 24},
                                {"save-base", 0, LM_TEXT, &mo.save, 0, 0},
-                               {"base", 0, LM_TEXT, &mo.base, 0, 0}};
+                               {"base", 0, LM_TEXT, &mo.base, 0, 0},
+                               LM_CACHE_OPTIONS(mo.cache)};
     lm_options o;
     int result = lm_options_parse(&o, argc, argv, extra, sizeof extra / sizeof *extra, 3);
     if (result == CLI_OK && o.help) {

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "artefacts/model/model.h"
+#include "base/sink.h"
 #include "faces/cli/model.h"
 #include "faces/cli/model_prune.h"
 
@@ -16,6 +17,7 @@ static const char prune_help[] =
     "      --uneven           with ziplm, heapr or surgeon and a llama: layers keep different numbers of neurons;\n"
     "                         surgeon's neurons that give nothing any more are left out\n"
     "      --kv-heads=N|N%    key heads stay; the query heads of the others go with them\n"
+    "      --share-keys=N     key heads are merged into N, means of neighbours; all query heads stay\n"
     "      --layers=N|N%      layers stay: those that change the stream most\n"
     "      --channels=N|N%    of the width stay\n"
     "      --speedup=X        so few neurons stay that a token takes 1/X of the time, by a table\n"
@@ -95,6 +97,7 @@ static int read_request(prune_run *r) {
     } shares[] = {{"neurons", o->neurons, r->shape.n_ff, &q->keep.n_ff},
                   {"heads", o->heads, r->shape.n_heads, &q->keep.n_heads},
                   {"kv-heads", o->kv_heads, r->shape.n_kv_heads, &q->keep.n_kv_heads},
+                  {"share-keys", o->shared_keys, r->shape.n_kv_heads, &q->shared_keys},
                   {"layers", o->layers, r->shape.n_layers, &q->keep.n_layers},
                   {"channels", o->channels, r->shape.n_embd, &q->keep.n_embd}};
     for (size_t i = 0; i < sizeof shares / sizeof *shares; i++)
@@ -155,19 +158,16 @@ static int choose_speed(prune_run *r) {
     return CLI_OK;
 }
 
-static pith_status append(void *opaque, const void *data, size_t size) {
-    prune_run *r = opaque;
-    return pith_buffer_append(r->ctx, &r->bytes, data, size);
-}
-
 static int write_model(prune_run *r) {
     const char *path = r->o->common.n_names > 1 ? r->o->common.names[1] : NULL;
     lm_writer writer;
+    pith_sink memory = {r->ctx, &r->bytes};
     cli_progress progress;
     if (path && lm_writer_open(&writer, r->ctx, path, r->o->common.force) != CLI_OK) return CLI_FAIL;
     cli_progress_start(&progress, "writing", path ? path : "model", model_cut_size(r->cut).tensor_bytes);
     pith_ctx_set_progress(r->ctx, cli_progress_show, &progress);
-    pith_status status = model_cut_write(r->ctx, r->cut, path ? lm_write_piece : append, path ? (void *)&writer : r);
+    pith_status status = model_cut_write(r->ctx, r->cut, path ? lm_write_piece : pith_sink_write,
+                                         path ? (void *)&writer : &memory);
     cli_progress_clear(&progress);
     pith_ctx_set_progress(r->ctx, NULL, NULL);
     if (status) lm_failed(r->ctx, path);
@@ -204,15 +204,20 @@ int prune_compare(pith_ctx *ctx, const prune_options *o, const lm_model *old, co
     return status ? lm_failed(ctx, o->eval_text) : CLI_OK;
 }
 
-/* What came out is opened as any model is: a file that does not load is an error here and now. */
+int prune_reopen(pith_ctx *ctx, const char *path, const pith_buffer *bytes, tensor_file **file, lm_model **m) {
+    *file = NULL;
+    *m = NULL;
+    pith_status status =
+        path ? tensor_file_open(ctx, path, file) : tensor_file_open_memory(ctx, bytes->data, bytes->size, file);
+    if (!status) status = lm_open_file(ctx, *file, m);
+    return status ? lm_failed(ctx, path) : CLI_OK;
+}
+
 static int look_at_result(prune_run *r) {
     const char *path = r->o->common.n_names > 1 ? r->o->common.names[1] : NULL;
-    tensor_file *file = NULL;
-    lm_model *m = NULL;
-    pith_status status = path ? tensor_file_open(r->ctx, path, &file)
-                              : tensor_file_open_memory(r->ctx, r->bytes.data, r->bytes.size, &file);
-    if (!status) status = lm_open_file(r->ctx, file, &m);
-    int result = status ? lm_failed(r->ctx, path) : CLI_OK;
+    tensor_file *file;
+    lm_model *m;
+    int result = prune_reopen(r->ctx, path, &r->bytes, &file, &m);
     if (result == CLI_OK) result = prune_compare(r->ctx, r->o, r->model, m, &r->comparison, &r->compared);
     if (result == CLI_OK && r->o->speedup != 0 &&
         prune_speed_of(r->ctx, r->model, m, &r->seconds_before, &r->seconds) != PITH_OK)
@@ -303,8 +308,10 @@ static int prune(prune_run *r) {
     int result = read_request(r);
     if (result == CLI_OK) result = choose_speed(r);
     const cut_shape *k = &r->request.keep;
-    if (result == CLI_OK && !k->n_layers && !k->n_embd && !k->n_ff && !k->n_heads && !k->n_kv_heads)
-        result = cli_error("prune: what? --neurons, --heads, --kv-heads, --layers, --channels or --speedup");
+    if (result == CLI_OK && !k->n_layers && !k->n_embd && !k->n_ff && !k->n_heads && !k->n_kv_heads &&
+        !r->request.shared_keys)
+        result =
+            cli_error("prune: what? --neurons, --heads, --kv-heads, --share-keys, --layers, --channels or --speedup");
     if (result == CLI_OK) result = gather(r);
     if (result == CLI_OK) result = make(r);
     if (result == CLI_OK) result = look_at_result(r);
@@ -330,6 +337,7 @@ int model_prune_main(int argc, char **argv) {
         {"chunks", 0, LM_NUMBER, &o.chunks, 1, 1u << 30}, {"damp", 0, LM_REAL, &o.damp, 0, 0},
         {"speedup", 0, LM_REAL, &o.speedup, 0, 0},   {"eval", 0, LM_FLAG, &o.eval, 0, 0},
         {"uneven", 0, LM_FLAG, &o.uneven, 0, 0},     {"share", 0, LM_TEXT, &o.share, 0, 0},
+        {"share-keys", 0, LM_TEXT, &o.shared_keys, 0, 0},
         {"shots", 0, LM_NUMBER, &o.shots, 1, 1000},
     };
     int result = lm_options_parse(&o.common, argc, argv, extra, sizeof extra / sizeof *extra, 2);

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "artefacts/model/model.h"
+#include "base/sink.h"
 #include "faces/cli/model_prune.h"
 
 enum { WINDOW = 512 };
@@ -52,16 +53,12 @@ static int open_net(curved_run *r) {
 
 typedef pith_status (*produce_fn)(curved_run *r, const void *what, tensor_write_fn write, void *opaque);
 
-static pith_status append(void *opaque, const void *data, size_t size) {
-    curved_run *r = opaque;
-    return pith_buffer_append(r->ctx, &r->bytes, data, size);
-}
-
 static int write_out(curved_run *r, produce_fn produce, const void *what) {
     const char *path = r->o->common.n_names > 1 ? r->o->common.names[1] : NULL;
     lm_writer writer;
+    pith_sink memory = {r->ctx, &r->bytes};
     if (path && lm_writer_open(&writer, r->ctx, path, r->o->common.force) != CLI_OK) return CLI_FAIL;
-    pith_status status = produce(r, what, path ? lm_write_piece : append, path ? (void *)&writer : r);
+    pith_status status = produce(r, what, path ? lm_write_piece : pith_sink_write, path ? (void *)&writer : &memory);
     if (status) lm_failed(r->ctx, path);
     if (path && lm_writer_close(&writer, status == PITH_OK, r->o->common.force) != CLI_OK) return CLI_FAIL;
     return status ? CLI_FAIL : CLI_OK;
@@ -203,15 +200,11 @@ static int rank(curved_run *r) {
 
 /* ---- what came out ---------------------------------------------------------------------------------------- */
 
-/* Opened as any model is: a file that does not load is an error here and now. */
 static int look_at_result(curved_run *r, uint64_t *parameters) {
     const char *path = r->o->common.n_names > 1 ? r->o->common.names[1] : NULL;
-    tensor_file *file = NULL;
-    lm_model *m = NULL;
-    pith_status status = path ? tensor_file_open(r->ctx, path, &file)
-                              : tensor_file_open_memory(r->ctx, r->bytes.data, r->bytes.size, &file);
-    if (!status) status = lm_open_file(r->ctx, file, &m);
-    int result = status ? lm_failed(r->ctx, path) : CLI_OK;
+    tensor_file *file;
+    lm_model *m;
+    int result = prune_reopen(r->ctx, path, &r->bytes, &file, &m);
     if (result == CLI_OK) {
         *parameters = lm_about(m)->n_parameters;
         result = prune_compare(r->ctx, r->o, r->model, m, &r->comparison, &r->compared);

@@ -59,7 +59,8 @@ learn_id learn_add(learn_graph *g, learn_id a, learn_id b);
  * counts as given in the gradient. */
 learn_id learn_experts(learn_graph *g, learn_id x, learn_id scores, learn_id gate, learn_id up, learn_id down,
                        size_t n_used);
-/* The end: cross entropy of the batch's targets under the softmax of the logits, summed. */
+/* The end: cross entropy of the batch's targets under the softmax of the logits, summed; with a teacher, what
+ * learn_batch says. */
 learn_id learn_cross_entropy(learn_graph *g, learn_id logits);
 
 /* ---- running ------------------------------------------------------------------------------------------- */
@@ -74,6 +75,11 @@ typedef struct learn_batch {
     const uint32_t *tokens, *targets; /* [rows] */
     size_t rows;                      /* a whole number of windows */
     uint64_t seed, first_row;         /* of drawn targets: row i is drawn by hash(seed, first_row + i) */
+    /* Another net's logits [rows][width of the logits], arrays of reals of the kernels; NULL: none. With them the loss
+     * of a scored row is (1 - mix) times the cross entropy plus mix T^2 KL(softmax(teacher / T) | softmax(logits / T)),
+     * T the temperature: distillation (Hinton, Vinyals, Dean 2015). */
+    const void *teacher;
+    double mix, temperature;
 } learn_batch;
 
 typedef enum learn_mode {

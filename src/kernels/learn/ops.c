@@ -50,7 +50,12 @@ void learn_expert_ranges(const uint32_t *chosen, size_t n_pairs, size_t n_expert
     for (size_t e = 0; e < n_experts; e++) first[e + 1] += first[e];
 }
 
-static size_t entropy_scratch(const learn_sizes *s) { return s->width[0]; }
+/* One row; and of a row with a teacher the logarithms of three sums of powers. */
+static size_t entropy_saved(const learn_sizes *s) {
+    (void)s;
+    return 3;
+}
+static size_t entropy_scratch(const learn_sizes *s) { return 2 * s->width[0]; }
 
 const learn_op learn_ops[N_OPS] = {
     [OP_EMBED] = {.name = "embed"},
@@ -63,5 +68,5 @@ const learn_op learn_ops[N_OPS] = {
     [OP_ADD] = {.name = "add"},
     [OP_EXPERTS] =
         {.name = "experts", .linear = true, .saved = experts_saved, .ints = experts_ints, .scratch = experts_scratch},
-    [OP_CROSS_ENTROPY] = {.name = "cross entropy", .reads_x = 1, .saved = one, .ints = one, .scratch = entropy_scratch},
+    [OP_CROSS_ENTROPY] = {.name = "cross entropy", .reads_x = 1, .saved = entropy_saved, .ints = one, .scratch = entropy_scratch},
 };

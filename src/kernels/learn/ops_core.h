@@ -433,10 +433,35 @@ static double drawn(const learn_call *c, size_t row) {
     return (double)(pith_hash64(key, sizeof key) >> 11) * 0x1p-53;
 }
 
+static const real *teacher_row(const learn_call *c, size_t t, size_t n) {
+    return c->batch->teacher ? (const real *)c->batch->teacher + t * n : NULL;
+}
+
+/* e = exp(x / temperature - by) */
+static void warm_row(real *e, const real *x, real over, real by, size_t n) {
+    for (size_t i = 0; i < n; i++) e[i] = x[i] * over - by;
+    v_exp(e, e, n);
+}
+
+/* KL of the two softmax at the batch's temperature. sums[2]: logarithms of the sums of powers, of logits and teacher;
+ * e[n]: room. */
+static double divergence(const learn_call *c, const real *x, const real *teacher, size_t n, real *e, real *sums) {
+    real over = (real)(1 / c->batch->temperature), most = row_max(x, n) * over;
+    warm_row(e, x, over, most, n);
+    sums[0] = most + (real)log((double)v_sum(e, n));
+    most = row_max(teacher, n) * over;
+    warm_row(e, teacher, over, most, n);
+    double sum = (double)v_sum(e, n), along = 0;
+    sums[1] = most + (real)log(sum);
+    for (size_t i = 0; i < n; i++) along += (double)(e[i] * (teacher[i] - x[i]));
+    return along / sum * (double)over - (double)(sums[1] - sums[0]);
+}
+
 static void entropy_forward(learn_call *c) {
     size_t n = c->width[0];
     real *saved = c->saved, *e = c->scratch;
     for (size_t t = 0; t < c->rows; t++) {
+        const real *teacher = teacher_row(c, t, n);
         const real *x = (const real *)c->x[0] + t * n;
         uint32_t target = c->batch->targets[t];
         c->ints[t] = target;
@@ -449,10 +474,23 @@ static void entropy_forward(learn_call *c) {
             for (target = 0; target + 1 < n && (left -= (double)e[target]) >= 0;) target++;
             c->ints[t] = target;
         }
-        saved[t] = most + (real)log((double)sum);
-        c->nats += log((double)sum) - (double)(x[target] - most);
+        saved[3 * t] = most + (real)log((double)sum);
+        double nats = log((double)sum) - (double)(x[target] - most), mix = c->batch->mix, warm = c->batch->temperature;
+        if (teacher) nats = (1 - mix) * nats + mix * warm * warm * divergence(c, x, teacher, n, e, saved + 3 * t + 1);
+        c->nats += nats;
         c->n_scored++;
     }
+}
+
+/* g, the cross entropy's gradient, becomes (1 - mix) g + mix T (softmax(x / T) - softmax(teacher / T)). */
+static void learn_from(const learn_call *c, real *g, const real *x, const real *teacher, size_t n, const real *sums,
+                       real *room) {
+    real over = (real)(1 / c->batch->temperature), by = (real)(c->batch->mix * c->batch->temperature);
+    for (size_t i = 0; i < n; i++) g[i] *= (real)(1 - c->batch->mix);
+    warm_row(room, x, over, sums[1], n);
+    v_axpy(g, by, room, n);
+    warm_row(room, teacher, over, sums[2], n);
+    v_axpy(g, -by, room, n);
 }
 
 static void entropy_backward(const learn_call *c) {
@@ -467,8 +505,10 @@ static void entropy_backward(const learn_call *c) {
             if (!c->add[0]) memset(gx, 0, n * sizeof *gx);
             continue;
         }
-        exp_row(to, x, saved[t], n);
+        const real *sums = saved + 3 * t, *teacher = teacher_row(c, t, n);
+        exp_row(to, x, sums[0], n);
         to[target] -= 1;
+        if (teacher) learn_from(c, to, x, teacher, n, sums, e + n);
         if (c->add[0]) v_axpy(gx, 1, e, n);
     }
 }

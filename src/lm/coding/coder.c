@@ -60,7 +60,7 @@ pith_status lm_coder_new(pith_ctx *ctx, const lm_model *m, const lm_coder_option
     *out = NULL;
     const lm_shape *shape = lm_about(m);
     const tokenizer *t = lm_tokenizer(m);
-    if (!t) return pith_fail(ctx, PITH_E_ARGUMENT, "the model has no tokenizer, so it cannot code text");
+    if (!t) return lm_no_tokenizer(ctx);
     lm_coder *c = pith_zalloc(ctx, sizeof *c);
     if (!c) return pith_alloc_status(ctx);
     const tokenizer_info *info = tokenizer_about(t);

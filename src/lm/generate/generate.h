@@ -89,7 +89,7 @@ typedef struct generate_options {
     uint32_t n_ctx;                          /* tokens of prompt and answer; 0: what the model was trained with */
     uint32_t max_batch;                      /* 0: 512 */
     uint32_t n_threads;                      /* 0: those of the session object */
-    lm_cache_type cache;
+    lm_cache_type cache;                     /* of the draft model too */
     const byte_string *stops;                /* borrowed */
     size_t n_stops;
     const uint32_t *stop_tokens;             /* borrowed; the model's own end tokens stop too */

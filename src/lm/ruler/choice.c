@@ -85,7 +85,7 @@ static pith_status score_item(chooser *c, const ruler_item *item, uint32_t *chos
 pith_status ruler_choose(pith_ctx *ctx, const lm_model *m, const ruler_items *items,
                          const ruler_choice_options *options, uint32_t *chosen, double *scores) {
     const lm_shape *shape = lm_about(m);
-    if (!lm_tokenizer(m)) return pith_fail(ctx, PITH_E_ARGUMENT, "the model has no tokenizer, so it cannot read text");
+    if (!lm_tokenizer(m)) return lm_no_tokenizer(ctx);
     chooser c = {.ctx = ctx, .model = m, .n_vocab = shape->n_vocab, .n_ctx = shape->n_ctx_train};
     c.batch = PITH_MIN((uint32_t)BATCH, c.n_ctx);
     c.per_byte = options && options->per_byte;
@@ -93,7 +93,7 @@ pith_status ruler_choose(pith_ctx *ctx, const lm_model *m, const ruler_items *it
                              .n_sequences = 2,
                              .max_batch = c.batch,
                              .max_logits = c.batch,
-                             .cache = LM_CACHE_F16,
+                             .cache = lm_cache_of(m),
                              .n_threads = options ? options->n_threads : 0};
     pith_status status = lm_session_new(ctx, m, &so, &c.session);
     if (!status && !(c.first = pith_alloc(ctx, c.n_vocab * sizeof *c.first))) status = pith_alloc_status(ctx);

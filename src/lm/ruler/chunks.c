@@ -9,7 +9,7 @@ size_t ruler_chunk_rows(uint32_t n_ctx) { return n_ctx < 2 ? 0 : n_ctx - 1 - n_c
 
 pith_status ruler_tokens(pith_ctx *ctx, const lm_model *m, const void *text, size_t size, token_list *out) {
     const tokenizer *t = lm_tokenizer(m);
-    if (!t) return pith_fail(ctx, PITH_E_ARGUMENT, "the model has no tokenizer, so it cannot read text");
+    if (!t) return lm_no_tokenizer(ctx);
     return tokenizer_encode(ctx, t, text, size, tokenizer_about(t)->add_bos ? TOKENIZE_BOS : 0, out);
 }
 
@@ -55,7 +55,7 @@ pith_status ruler_reader_new(pith_ctx *ctx, const lm_model *m, uint32_t n_ctx, u
                                   .n_sequences = 1,
                                   .max_batch = r->batch,
                                   .max_logits = r->batch,
-                                  .cache = LM_CACHE_F16,
+                                  .cache = lm_cache_of(m),
                                   .n_threads = n_threads};
     pith_status status = lm_session_new(ctx, m, &options, &r->session);
     if (!status && (!(r->rows = pith_alloc(ctx, r->batch * sizeof *r->rows)) ||

@@ -68,7 +68,7 @@ pith_status ruler_needle_test(pith_ctx *ctx, const lm_model *m, const ruler_need
                               uint32_t n, uint32_t n_threads, ruler_needle_fn each, void *opaque,
                               ruler_needle_score *out) {
     *out = (ruler_needle_score){0};
-    if (!lm_tokenizer(m)) return pith_fail(ctx, PITH_E_ARGUMENT, "the model has no tokenizer, so it cannot read text");
+    if (!lm_tokenizer(m)) return lm_no_tokenizer(ctx);
     if (options->length > UINT32_MAX - 128) return pith_fail(ctx, PITH_E_ARGUMENT, "prompts are too long");
     lm_session *s = NULL;
     token_list ids = {0};
@@ -77,7 +77,7 @@ pith_status ruler_needle_test(pith_ctx *ctx, const lm_model *m, const ruler_need
                              .n_sequences = 1,
                              .max_batch = BATCH,
                              .max_logits = 1,
-                             .cache = LM_CACHE_F16,
+                             .cache = lm_cache_of(m),
                              .n_threads = n_threads};
     pith_status status = lm_session_new(ctx, m, &so, &s);
     for (uint32_t i = 0; i < n && !status; i++) {

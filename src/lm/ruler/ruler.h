@@ -3,7 +3,8 @@
  * Perplexity, divergence from a base model, flips on multiple-choice items, recall of planted
  * facts, surprise token by token, and a model of its running time. Statistics take rows of
  * logits or plain numbers and know nothing of the runtime; the functions with a model at work
- * feed them. Everything random comes from a seed, so that a task is the same everywhere. */
+ * feed them, with keys and values kept as lm_cache_of says of the model. Everything random comes from a
+ * seed, so that a task is the same everywhere. */
 #ifndef LM_RULER_RULER_H
 #define LM_RULER_RULER_H
 

@@ -42,7 +42,7 @@ pith_status ruler_runtime_measure(pith_ctx *ctx, const lm_model *m, ruler_timing
                              .n_sequences = 1,
                              .max_batch = PITH_MIN(most, (uint32_t)BATCH),
                              .max_logits = 1,
-                             .cache = LM_CACHE_F16,
+                             .cache = lm_cache_of(m),
                              .n_threads = 1};
     lm_session *s = NULL;
     pith_status status = lm_session_new(ctx, m, &so, &s);

@@ -87,7 +87,7 @@ pith_status ruler_surprise_of(pith_ctx *ctx, const lm_model *m, const void *text
     *out = (ruler_surprises){0};
     const lm_shape *shape = lm_about(m);
     const tokenizer *t = lm_tokenizer(m);
-    if (!t) return pith_fail(ctx, PITH_E_ARGUMENT, "the model has no tokenizer, so it cannot read text");
+    if (!t) return lm_no_tokenizer(ctx);
     uint32_t window = n_ctx ? n_ctx : shape->n_ctx_train;
     if (window < 8) window = 8;
     token_list ids = {0};
@@ -98,7 +98,7 @@ pith_status ruler_surprise_of(pith_ctx *ctx, const lm_model *m, const void *text
                                   .n_sequences = 1,
                                   .max_batch = w.batch,
                                   .max_logits = w.batch,
-                                  .cache = LM_CACHE_F16,
+                                  .cache = lm_cache_of(m),
                                   .n_threads = n_threads};
     pith_status status = tokenizer_encode(ctx, t, text, size, 0, &ids);
     if (!status && ids.n && !(out->at = pith_zalloc(ctx, ids.n * sizeof *out->at))) status = pith_alloc_status(ctx);

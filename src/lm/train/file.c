@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/sink.h"
 #include "lm/train/parts.h"
 #include "math/math.h"
 
@@ -17,11 +18,7 @@ static tensor_type type_of(const learn_param *p, tensor_type matrices) {
 }
 
 static const learn_param *param_of(const train_net *net, const tensor_view *t) {
-    char name[72];
-    if (t->name.size >= sizeof name) return NULL;
-    memcpy(name, t->name.data, t->name.size);
-    name[t->name.size] = 0;
-    return learn_param_find(net->graph, name);
+    return train_param_find(net, t->name.data, t->name.size);
 }
 
 static pith_status put_floats(pith_ctx *ctx, gguf_writer *w, const float *x, size_t n, tensor_type type,
@@ -68,16 +65,6 @@ pith_status train_net_write(pith_ctx *ctx, const train_net *net, tensor_type mat
 
 /* ---- models in memory ---- */
 
-typedef struct sink {
-    pith_ctx *ctx;
-    pith_buffer *to;
-} sink;
-
-static pith_status append(void *opaque, const void *data, size_t size) {
-    sink *s = opaque;
-    return pith_buffer_append(s->ctx, s->to, data, size);
-}
-
 pith_status train_model_from(pith_ctx *ctx, pith_buffer *bytes, lm_model **out) {
     tensor_file *f = NULL;
     *out = NULL;
@@ -105,7 +92,7 @@ pith_status train_net_model(pith_ctx *ctx, const train_net *net, tensor_type mat
     pith_buffer bytes = {0};
     *out = NULL;
     pith_status status = pith_buffer_reserve(ctx, &bytes, net->n_weights * (matrices == TENSOR_F32 ? 4 : 2));
-    if (!status) status = train_net_write(ctx, net, matrices, append, &(sink){ctx, &bytes});
+    if (!status) status = train_net_write(ctx, net, matrices, pith_sink_write, &(pith_sink){ctx, &bytes});
     if (status) {
         pith_buffer_free(ctx, &bytes);
         return status;
@@ -231,7 +218,7 @@ static pith_status check_shape(pith_ctx *ctx, const train_shape *s) {
 pith_status train_random_file(pith_ctx *ctx, const train_shape *shape, const lm_model *tokenizer_from, uint64_t seed,
                               pith_buffer *out) {
     uint64_t n_vocab = lm_about(tokenizer_from)->n_vocab;
-    sink to = {ctx, out};
+    pith_sink to = {ctx, out};
     maker k = {.ctx = ctx};
     pith_status status = check_shape(ctx, shape);
     if (status) return status;
@@ -244,8 +231,8 @@ pith_status train_random_file(pith_ctx *ctx, const train_shape *shape, const lm_
         uint32_t n_dims = t->ne[2] > 1 ? 3 : t->spread > 0 ? 2 : 1;
         status = gguf_put_tensor(ctx, k.w, t->name, strlen(t->name), TENSOR_F32, n_dims, t->ne);
     }
-    if (!status) status = gguf_write_head(ctx, k.w, append, &to);
-    for (size_t i = 0; i < k.n && !status; i++) status = put_random(&k, i, seed, append, &to);
+    if (!status) status = gguf_write_head(ctx, k.w, pith_sink_write, &to);
+    for (size_t i = 0; i < k.n && !status; i++) status = put_random(&k, i, seed, pith_sink_write, &to);
     gguf_writer_free(ctx, k.w);
     pith_free(ctx, k.tensors);
     return status;

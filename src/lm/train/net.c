@@ -10,10 +10,13 @@ typedef struct builder {
     pith_status status;
 } builder;
 
-/* A tensor of the file as a parameter; LEARN_NONE when it has none of that name. */
+/* A tensor of the file as a parameter, the one of the layer that the prefix names; LEARN_NONE when the file has none of
+ * that name. */
 static learn_id param(builder *b, const char *prefix, const char *name) {
     char full[72];
     snprintf(full, sizeof full, "%s%s", prefix, name);
+    const learn_param *known = learn_param_find(b->g, full);
+    if (known) return (learn_id)(known - learn_param_at(b->g, 0));
     const tensor_view *t = tensor_find(b->m->file, full);
     return t ? learn_param_add(b->g, full, (size_t)(t->ne[1] * t->ne[2]), (size_t)t->ne[0], (size_t)t->ne[2])
              : LEARN_NONE;
@@ -56,7 +59,7 @@ static pith_status build(builder *b) {
     learn_id table = param(b, "", "token_embd.weight"), x = learn_embed(b->g, table);
     for (size_t i = 0; i < m->dim[DIM_LAYERS]; i++) {
         char prefix[32];
-        snprintf(prefix, sizeof prefix, "blk.%zu.", i);
+        snprintf(prefix, sizeof prefix, "blk.%zu.", b->net->like ? (size_t)b->net->like[i] : i);
         x = learn_add(b->g, x, attention(b, x, prefix));
         x = learn_add(b->g, x, feed_forward(b, x, prefix));
     }
@@ -66,19 +69,80 @@ static pith_status build(builder *b) {
     return learn_graph_status(b->g);
 }
 
+/* ---- layers that share ---- */
+
+/* "blk.3.ffn_up.weight" -> 3 and where ".ffn_up.weight" begins; UINT32_MAX: of no layer. */
+static uint32_t layer_of(const char *name, size_t n, size_t *rest) {
+    uint32_t layer = 0;
+    size_t i = 4;
+    if (n < 6 || memcmp(name, "blk.", 4) != 0) return UINT32_MAX;
+    for (; i < n && i < 12 && name[i] >= '0' && name[i] <= '9'; i++) layer = 10 * layer + (uint32_t)(name[i] - '0');
+    *rest = i;
+    return i > 4 && i < n && name[i] == '.' ? layer : UINT32_MAX;
+}
+
+learn_param *train_param_find(const train_net *net, const char *name, size_t n) {
+    char own[72];
+    size_t rest = 0;
+    uint32_t layer = net->like ? layer_of(name, n, &rest) : UINT32_MAX;
+    if (n >= sizeof own - 8) return NULL;
+    if (layer < net->source->dim[DIM_LAYERS])
+        snprintf(own, sizeof own, "blk.%u%.*s", net->like[layer], (int)(n - rest), name + rest);
+    else
+        snprintf(own, sizeof own, "%.*s", (int)n, name);
+    return learn_param_find(net->graph, own);
+}
+
+/* How many layers have the weights of a parameter's. */
+static uint32_t sharers(const train_net *net, const learn_param *p) {
+    size_t rest;
+    uint32_t layer = net->like ? layer_of(p->name, strlen(p->name), &rest) : UINT32_MAX, n = 0;
+    if (layer == UINT32_MAX) return 1;
+    for (size_t i = 0; i < net->source->dim[DIM_LAYERS]; i++) n += net->like[i] == layer;
+    return n;
+}
+
+static pith_status add_tensor(train_net *net, const tensor_view *t) {
+    const learn_param *p = train_param_find(net, t->name.data, t->name.size);
+    if (!p) return PITH_OK;
+    size_t n = p->rows * p->cols;
+    if (t->n_elements != n || t->ne[0] != p->cols || t->ne[2] != p->parts)
+        return pith_fail(net->ctx, PITH_E_ARGUMENT, "%.*s is not of the shape of %s, whose weights it is to have",
+                         (int)t->name.size, t->name.data, p->name);
+    float *w = net->weights + p->at, *x = pith_alloc(net->ctx, n * sizeof *x), by = 1 / (float)sharers(net, p);
+    if (!x) return pith_alloc_status(net->ctx);
+    blocks_decode(t->type, t->data, x, n);
+    for (size_t i = 0; i < n; i++) w[i] += by * x[i];
+    pith_free(net->ctx, x);
+    return PITH_OK;
+}
+
 static pith_status take_weights(train_net *net) {
+    const tensor_file *f = net->source->file;
+    pith_status status = PITH_OK;
     net->n_weights = learn_n_weights(net->graph);
     net->weights = pith_zalloc(net->ctx, net->n_weights * sizeof(float));
     if (!net->weights) return pith_alloc_status(net->ctx);
-    for (size_t i = 0; i < learn_n_params(net->graph); i++) {
-        const learn_param *p = learn_param_at(net->graph, (learn_id)i);
-        const tensor_view *t = tensor_find(net->source->file, p->name);
-        blocks_decode(t->type, t->data, net->weights + p->at, p->rows * p->cols);
-    }
+    for (size_t i = 0; i < f->n_tensors && !status; i++) status = add_tensor(net, &f->tensors[i]);
+    return status;
+}
+
+static pith_status take_like(train_net *net, const uint32_t *like) {
+    size_t n = net->source->dim[DIM_LAYERS];
+    for (size_t i = 0; i < n; i++)
+        if (like[i] > i || like[like[i]] != like[i])
+            return pith_fail(net->ctx, PITH_E_ARGUMENT, "layer %zu cannot have the weights of layer %u", i, like[i]);
+    net->like = pith_alloc(net->ctx, PITH_MAX(n, (size_t)1) * sizeof *net->like);
+    if (!net->like) return pith_alloc_status(net->ctx);
+    memcpy(net->like, like, n * sizeof *like);
     return PITH_OK;
 }
 
 pith_status train_net_open(pith_ctx *ctx, const lm_model *m, train_net **out) {
+    return train_net_open_shared(ctx, m, NULL, out);
+}
+
+pith_status train_net_open_shared(pith_ctx *ctx, const lm_model *m, const uint32_t *like, train_net **out) {
     *out = NULL;
     if (m->arch->mixer != MIX_ATTENTION || m->arch->norm != NORM_RMS ||
         (m->arch->ffn != FFN_SWIGLU && m->arch->ffn != FFN_EXPERTS))
@@ -89,7 +153,8 @@ pith_status train_net_open(pith_ctx *ctx, const lm_model *m, train_net **out) {
     net->ctx = ctx;
     net->source = m;
     net->n_vocab = m->dim[DIM_VOCAB];
-    pith_status status = learn_graph_new(ctx, &net->graph);
+    pith_status status = like ? take_like(net, like) : PITH_OK;
+    if (!status) status = learn_graph_new(ctx, &net->graph);
     if (!status) status = build(&(builder){.net = net, .m = m, .g = net->graph});
     if (!status) status = take_weights(net);
     if (status) {
@@ -132,6 +197,7 @@ void train_net_free(train_net *net) {
     pith_ctx *ctx = net->ctx;
     train_forget_runs(net);
     for (size_t i = 0; i < TRAIN_LANES; i++) pith_free(ctx, net->gradient[i]);
+    pith_free(ctx, net->like);
     pith_free(ctx, net->weights);
     pith_free(ctx, net->moment1);
     pith_free(ctx, net->moment2);
@@ -149,7 +215,7 @@ const char *train_tensor_name(const train_net *net, size_t i) {
 }
 
 float *train_net_tensor(train_net *net, const char *name, size_t *rows, size_t *cols) {
-    const learn_param *p = learn_param_find(net->graph, name);
+    const learn_param *p = train_param_find(net, name, strlen(name));
     if (!p) return NULL;
     if (rows) *rows = p->rows;
     if (cols) *cols = p->cols;
@@ -157,7 +223,7 @@ float *train_net_tensor(train_net *net, const char *name, size_t *rows, size_t *
 }
 
 const float *train_gradient(const train_net *net, const char *name) {
-    const learn_param *p = learn_param_find(net->graph, name);
+    const learn_param *p = train_param_find(net, name, strlen(name));
     return p && !p->frozen && net->has_gradient ? net->gradient[0] + p->at : NULL;
 }
 

@@ -14,6 +14,7 @@ struct train_net {
     pith_ctx *ctx;
     const lm_model *source; /* metadata, tokenizer, and tensors that are not trained */
     lm_model *own_source;   /* of new nets */
+    uint32_t *like; /* [n_layers] the layer whose weights each has; NULL: its own */
     learn_graph *graph;
     size_t n_vocab, n_weights;
     float *weights, *moment1, *moment2; /* moments: NULL before the first step */
@@ -29,6 +30,8 @@ struct train_net {
 };
 
 void train_forget_runs(train_net *net);
+/* By a name of the file, which need not end with NUL; NULL when the net has no such. */
+learn_param *train_param_find(const train_net *net, const char *name, size_t n);
 /* Bytes of a random model as GGUF, appended to *out. */
 pith_status train_random_file(pith_ctx *ctx, const train_shape *shape, const lm_model *tokenizer_from, uint64_t seed,
                               pith_buffer *out);

@@ -7,7 +7,7 @@ typedef struct pass {
     train_net *net;
     const uint32_t *tokens, *targets;
     size_t n_ctx, n_windows, chunk, n_chunks, n_lanes; /* chunk: windows of one */
-    uint64_t seed;
+    const train_hooks *hooks;
     bool backward, gradients;
     size_t wave; /* with hooks: chunks [wave * n_lanes, ...) are at work */
     double *nats;
@@ -16,7 +16,15 @@ typedef struct pass {
 
 static void run_chunk(pass *p, size_t c, learn_run *run, float *gradient) {
     size_t at = c * p->chunk * p->n_ctx, n = PITH_MIN(p->chunk, p->n_windows - c * p->chunk);
-    learn_batch b = {p->tokens + at, p->targets + at, n * p->n_ctx, p->seed, at};
+    const train_hooks *h = p->hooks;
+    learn_batch b = {.tokens = p->tokens + at,
+                     .targets = p->targets + at,
+                     .rows = n * p->n_ctx,
+                     .seed = h->seed,
+                     .first_row = at,
+                     .teacher = h->teacher ? h->teacher + at * p->net->n_vocab : NULL,
+                     .mix = h->mix,
+                     .temperature = h->temperature > 0 ? h->temperature : 1};
     learn_forward(run, p->net->weights, &b, &p->nats[c], &p->n_scored[c]);
     if (p->backward) learn_backward(run, p->net->weights, gradient);
 }
@@ -42,7 +50,7 @@ static void show(void *opaque, const learn_param *w, size_t part, const void *x,
     hooks->linear(hooks->opaque, w->name, w->parts > 1 ? (int)part : -1, x, g, n, n_in, n_out);
 }
 
-static void run_all(pass *p, const train_hooks *hooks, bool keep) {
+static void run_all(pass *p, bool keep) {
     if (!keep) {
         pith_team_run(p->net->team, lane_job, p, p->n_lanes);
         return;
@@ -50,7 +58,7 @@ static void run_all(pass *p, const train_hooks *hooks, bool keep) {
     for (p->wave = 0; p->wave * TRAIN_LANES < p->n_chunks; p->wave++) {
         pith_team_run(p->net->team, wave_job, p, p->n_lanes);
         for (size_t lane = 0; p->wave * TRAIN_LANES + lane < p->n_chunks && lane < p->n_lanes; lane++)
-            learn_linears(p->net->run[lane], show, &hooks);
+            learn_linears(p->net->run[lane], show, &p->hooks);
     }
 }
 
@@ -137,7 +145,8 @@ static pith_status get_gradients(pith_ctx *ctx, const pass *p) {
 
 /* ---- targets ---- */
 
-static pith_status make_targets(pith_ctx *ctx, const pass *p, const train_hooks *hooks, uint32_t *targets) {
+static pith_status make_targets(pith_ctx *ctx, const pass *p, uint32_t *targets) {
+    const train_hooks *hooks = p->hooks;
     size_t n = p->n_windows * p->n_ctx;
     for (size_t i = 0; i < n; i++) {
         if (p->tokens[i] >= p->net->n_vocab)
@@ -161,12 +170,14 @@ pith_status train_pass(pith_ctx *ctx, train_net *net, const uint32_t *tokens, si
     *nats = 0;
     if (!n_windows || !n_ctx || n_ctx > UINT32_MAX / 4 || n_windows > SIZE_MAX / 64 / n_ctx)
         return pith_fail(ctx, PITH_E_ARGUMENT, "%zu windows of %zu tokens cannot be trained on", n_windows, n_ctx);
+    if (hooks->teacher && !(hooks->mix >= 0 && hooks->mix <= 1 && hooks->temperature >= 0 && hooks->temperature < 1e3))
+        return pith_fail(ctx, PITH_E_ARGUMENT, "a teacher's share is from 0 to 1, its temperature below 1000");
     bool keep = hooks->linear;
     pass p = {.net = net,
               .tokens = tokens,
               .n_ctx = n_ctx,
               .n_windows = n_windows,
-              .seed = hooks->seed,
+              .hooks = hooks,
               .backward = keep || want_weight_gradients,
               .gradients = want_weight_gradients};
     p.chunk = PITH_MAX(TRAIN_ROWS / n_ctx, (size_t)1);
@@ -178,12 +189,12 @@ pith_status train_pass(pith_ctx *ctx, train_net *net, const uint32_t *tokens, si
     p.nats = pith_alloc(ctx, p.n_chunks * sizeof *p.nats);
     p.n_scored = pith_alloc(ctx, p.n_chunks * sizeof *p.n_scored);
     pith_status status =
-        targets && p.nats && p.n_scored ? make_targets(ctx, &p, hooks, targets) : pith_alloc_status(ctx);
+        targets && p.nats && p.n_scored ? make_targets(ctx, &p, targets) : pith_alloc_status(ctx);
     if (!status) status = get_team(ctx, net);
     if (!status) status = get_runs(ctx, &p, keep ? LEARN_KEEP : want_weight_gradients ? LEARN_BACKWARD : LEARN_FORWARD);
     if (!status && want_weight_gradients) status = get_gradients(ctx, &p);
     if (!status) {
-        run_all(&p, hooks, keep);
+        run_all(&p, keep);
         status = finish(&p, nats);
     }
     pith_free(ctx, targets);
@@ -226,7 +237,7 @@ pith_status train_windows(pith_ctx *ctx, const train_net *net, const void *text,
     token_list list = {0};
     *tokens = NULL;
     *n_windows = 0;
-    if (!t) return pith_fail(ctx, PITH_E_ARGUMENT, "the model has no tokenizer, so it cannot read text");
+    if (!t) return lm_no_tokenizer(ctx);
     size_t start = tokenizer_about(t)->add_bos && tokenizer_about(t)->bos != TOKEN_NONE;
     if (n_ctx < 4) return pith_fail(ctx, PITH_E_ARGUMENT, "windows of %zu tokens: at least 4", n_ctx);
     pith_status status = tokenizer_encode(ctx, t, text, size, 0, &list);

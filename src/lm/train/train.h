@@ -14,6 +14,11 @@ typedef struct train_net train_net; /* calls of one thread at a time */
  * PITH_E_UNSUPPORTED for other architectures. */
 pith_status train_net_open(pith_ctx *ctx, const lm_model *m, train_net **out);
 
+/* The same with layers that share their weights: layer i has those of layer like[i] (like[n_layers], like[i] <= i and
+ * like[like[i]] == like[i]), which begin as the mean of all that have them. It is written with each layer in full, equal
+ * layers of equal bytes. PITH_E_ARGUMENT for layers of different shapes. */
+pith_status train_net_open_shared(pith_ctx *ctx, const lm_model *m, const uint32_t *like, train_net **out);
+
 typedef struct train_shape {
     uint32_t n_embd, n_layers, n_heads, n_kv_heads, n_ff, n_ctx;
     uint32_t n_experts, n_used; /* 0: dense; n_ff is each expert's */
@@ -64,6 +69,10 @@ typedef struct train_hooks {
      * product of gradients is the Fisher information. */
     bool sample;
     uint64_t seed;
+    /* [n_windows][n_ctx][n_vocab] logits of another model, NULL: none: the loss is then (1 - mix) times the code length
+     * and mix T^2 times the divergence of the net from that model, both at temperature T (0: 1). */
+    const float *teacher;
+    double mix, temperature;
 } train_hooks;
 
 /* Forward pass over tokens[n_windows][n_ctx], windows apart from each other, and, when weight gradients are wanted or
@@ -89,6 +98,17 @@ double train_rate_at(uint64_t t, uint64_t warm, uint64_t total, double peak);
  * one; what does not fill a window is left out. tokens[n_windows][n_ctx] is the caller's to pith_free. */
 pith_status train_windows(pith_ctx *ctx, const train_net *net, const void *text, size_t size, size_t n_ctx,
                           uint32_t **tokens, size_t *n_windows);
+
+/* ---- a teacher: any model of the same tokens, for train_hooks.teacher (teacher.c) ----------------------------------- */
+
+typedef struct train_teacher train_teacher;
+/* For windows of n_ctx tokens; m must outlive it. PITH_E_ARGUMENT when its vocabulary is not the net's. */
+pith_status train_teacher_new(pith_ctx *ctx, const train_net *net, const lm_model *m, size_t n_ctx,
+                              train_teacher **out);
+void train_teacher_free(train_teacher *t); /* NULL is fine */
+/* What it says to windows [n_windows][n_ctx]: *logits [n_windows][n_ctx][n_vocab], its own, until the next call. Takes
+ * 4 bytes for each of them, so ask for what one pass takes. */
+pith_status train_teacher_ask(train_teacher *t, const uint32_t *tokens, size_t n_windows, const float **logits);
 
 /* ---- results ------------------------------------------------------------------------------------------- */
 

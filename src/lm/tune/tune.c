@@ -189,7 +189,7 @@ static pith_status begin(regression *r, pith_ctx *ctx, const lm_model *m, const 
     token_list tokens = {0};
     *r = (regression){.ctx = ctx, .n_vocab = shape->n_vocab, .n_embd = shape->n_embd,
                       .n_head = (size_t)shape->n_vocab * shape->n_embd};
-    if (!lm_tokenizer(m)) return pith_fail(ctx, PITH_E_ARGUMENT, "the model has no tokenizer, so it cannot read text");
+    if (!lm_tokenizer(m)) return lm_no_tokenizer(ctx);
     if (n_ctx < 4) return pith_fail(ctx, PITH_E_ARGUMENT, "windows of %u tokens: at least 4", n_ctx);
     pith_status status = tokenizer_encode(ctx, lm_tokenizer(m), text, size, 0, &tokens);
     if (!status && tokens.n < LEAST_TOKENS)

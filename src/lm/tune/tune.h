@@ -15,11 +15,17 @@ typedef struct tune_options {
     uint32_t n_threads; /* of the pass through the model; 0: those of the session object */
     double rate;        /* of Adam's steps, relative to the root mean square of the matrix; 0: 0.01 */
     double held_out;    /* share of the tokens; 0: 0.1 */
+    /* tune_all alone: a model of the same tokens to learn from (open until it returns), NULL: none. The loss is then (1 -
+     * mix) times the code length and mix T^2 times the divergence from the teacher at temperature T. */
+    const lm_model *teacher;
+    double mix, temperature; /* 0: 0.9, 0: 1 */
+    uint32_t share;          /* tune_all alone: so many layers in a row have one set of weights (lm/train); 0: 1 */
 } tune_options;
 
 typedef struct tune_report {
     size_t n_tokens, n_held;             /* trained on, held out */
     double bits_before, bits_after;      /* of a held-out token */
+    double kl_before, kl_after;          /* from the teacher, nats of a held-out token; 0 without one */
     uint32_t n_epochs, best_epoch;       /* 0: nothing was better than the model's own */
 } tune_report;
 
@@ -31,8 +37,8 @@ pith_status tune_head(pith_ctx *ctx, const lm_model *m, const void *text, size_t
 
 /* All weights instead of the last matrix (lm/train): some ten times the work of an epoch, memory for four copies of
  * the weights in F32 and the windows at work. rate is that of AdamW (0: 1e-3), n_epochs 0: 4, n_ctx 0: 256, less for
- * a short text. The last windows are held out, and the weights that code them best are in *net, which the caller frees
- * before m; the model's own when nothing was better. Errors as above, and PITH_E_UNSUPPORTED for architectures that
+ * a short text. The last windows are held out, and the weights that code them best (with a teacher: whose loss on them at
+ * temperature 1 is least) are in *net, which the caller frees before m; the model's own when nothing was better. Errors as above, and PITH_E_UNSUPPORTED for architectures that
  * lm/train does not take. n_threads is not looked at: those of the session. */
 pith_status tune_all(pith_ctx *ctx, const lm_model *m, const void *text, size_t size, const tune_options *options,
                      train_net **net, tune_report *report);

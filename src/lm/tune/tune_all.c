@@ -12,6 +12,8 @@
 typedef struct training {
     pith_ctx *ctx;
     train_net *net;
+    train_teacher *teacher; /* NULL: none */
+    double mix, temperature;
     uint32_t *tokens, *order, *batch; /* order[n_train] */
     float *best;
     size_t n_ctx, n_windows, n_train;
@@ -24,8 +26,7 @@ typedef struct training {
 static pith_status cut(training *t, const lm_model *m, const void *text, size_t size, const tune_options *o) {
     uint32_t most = lm_about(m)->n_ctx_train;
     token_list tokens = {0};
-    if (!lm_tokenizer(m))
-        return pith_fail(t->ctx, PITH_E_ARGUMENT, "the model has no tokenizer, so it cannot read text");
+    if (!lm_tokenizer(m)) return lm_no_tokenizer(t->ctx);
     pith_status status = tokenizer_encode(t->ctx, lm_tokenizer(m), text, size, 0, &tokens);
     size_t n = tokens.n;
     token_list_free(t->ctx, &tokens);
@@ -38,11 +39,26 @@ static pith_status cut(training *t, const lm_model *m, const void *text, size_t 
     return status ? status : train_windows(t->ctx, t->net, text, size, t->n_ctx, &t->tokens, &t->n_windows);
 }
 
-static pith_status held_bits(training *t, double *bits) {
-    double nats;
-    pith_status status = train_pass(t->ctx, t->net, t->tokens + t->n_train * t->n_ctx, t->n_windows - t->n_train,
-                                    t->n_ctx, NULL, false, &nats);
-    *bits = nats / M_LN2;
+/* What the held-out windows say of the net. */
+typedef struct held {
+    double bits, kl; /* kl: from the teacher, nats */
+    double loss;     /* what is to be low */
+} held;
+
+static pith_status hold(training *t, held *out) {
+    const uint32_t *tokens = t->tokens + t->n_train * t->n_ctx;
+    size_t n = t->n_windows - t->n_train;
+    double nats = 0, kl = 0;
+    pith_status status = train_pass(t->ctx, t->net, tokens, n, t->n_ctx, NULL, false, &nats);
+    for (size_t at = 0; t->teacher && at < n && !status; at += BATCH) {
+        size_t some = PITH_MIN(BATCH, n - at);
+        train_hooks hooks = {.mix = 1};
+        double mean = 0;
+        status = train_teacher_ask(t->teacher, tokens + at * t->n_ctx, some, &hooks.teacher);
+        if (!status) status = train_pass(t->ctx, t->net, tokens + at * t->n_ctx, some, t->n_ctx, &hooks, false, &mean);
+        kl += mean * (double)some / (double)n; /* all windows score as many tokens */
+    }
+    *out = (held){nats / M_LN2, kl, t->teacher ? (1 - t->mix) * nats + t->mix * kl : nats};
     return status;
 }
 
@@ -65,7 +81,9 @@ static pith_status epoch(training *t, uint32_t number) {
         double nats;
         for (size_t i = 0; i < n; i++)
             memcpy(t->batch + i * t->n_ctx, t->tokens + t->order[at + i] * t->n_ctx, t->n_ctx * sizeof *t->batch);
-        pith_status status = train_pass(t->ctx, t->net, t->batch, n, t->n_ctx, NULL, true, &nats);
+        train_hooks hooks = {.mix = t->mix, .temperature = t->temperature};
+        pith_status status = t->teacher ? train_teacher_ask(t->teacher, t->batch, n, &hooks.teacher) : PITH_OK;
+        if (!status) status = train_pass(t->ctx, t->net, t->batch, n, t->n_ctx, &hooks, true, &nats);
         t->step++;
         train_step_options o = {
             .rate = train_rate_at(t->step, PITH_MIN((uint64_t)WARM, t->n_steps / 10 + 1), t->n_steps, t->rate),
@@ -78,24 +96,39 @@ static pith_status epoch(training *t, uint32_t number) {
 }
 
 static pith_status train(training *t, uint32_t n_epochs, tune_report *report) {
-    pith_status status = held_bits(t, &report->bits_before);
-    report->bits_after = report->bits_before;
+    held best = {0}, now = {0};
+    pith_status status = hold(t, &best);
+    report->bits_before = best.bits;
+    report->kl_before = best.kl;
     train_net_save(t->net, t->best);
     for (uint32_t e = 0; e < n_epochs && !status; e++) {
-        double bits = 0;
         status = epoch(t, e);
-        if (!status) status = held_bits(t, &bits);
+        if (!status) status = hold(t, &now);
         if (status) break;
         report->n_epochs = e + 1;
-        if (bits < report->bits_after) {
-            report->bits_after = bits;
+        if (now.loss < best.loss) {
+            best = now;
             report->best_epoch = e + 1;
             train_net_save(t->net, t->best);
         } else if (e + 1 >= report->best_epoch + 2) {
             break; /* two in a row were no better */
         }
     }
+    report->bits_after = best.bits;
+    report->kl_after = best.kl;
     train_net_restore(t->net, t->best);
+    return status;
+}
+
+/* Runs of `share` layers that have the weights of the first. */
+static pith_status open_net(training *t, const lm_model *m, uint32_t share) {
+    uint32_t n = lm_about(m)->n_layers, *like = NULL;
+    if (share < 2) return train_net_open(t->ctx, m, &t->net);
+    like = pith_alloc(t->ctx, PITH_MAX(n, 1u) * sizeof *like);
+    if (!like) return pith_alloc_status(t->ctx);
+    for (uint32_t i = 0; i < n; i++) like[i] = i - i % share;
+    pith_status status = train_net_open_shared(t->ctx, m, like, &t->net);
+    pith_free(t->ctx, like);
     return status;
 }
 
@@ -107,8 +140,13 @@ pith_status tune_all(pith_ctx *ctx, const lm_model *m, const void *text, size_t 
     training t = {.ctx = ctx, .rate = o->rate > 0 ? o->rate : 1e-3};
     *net = NULL;
     *report = (tune_report){0};
-    pith_status status = train_net_open(ctx, m, &t.net);
+    pith_status status = open_net(&t, m, o->share);
     if (!status) status = cut(&t, m, text, size, o);
+    if (!status && o->teacher) {
+        t.mix = o->mix > 0 ? o->mix : 0.9;
+        t.temperature = o->temperature;
+        status = train_teacher_new(ctx, t.net, o->teacher, t.n_ctx, &t.teacher);
+    }
     if (!status) {
         double share = o->held_out > 0 && o->held_out < 1 ? o->held_out : 0.1;
         size_t n_held = PITH_MIN(PITH_MAX((size_t)((double)t.n_windows * share), (size_t)1), t.n_windows - 1);
@@ -122,6 +160,7 @@ pith_status tune_all(pith_ctx *ctx, const lm_model *m, const void *text, size_t 
         t.best = pith_alloc(ctx, train_n_weights(t.net) * sizeof *t.best);
         status = t.order && t.batch && t.best ? train(&t, n_epochs, report) : pith_alloc_status(ctx);
     }
+    train_teacher_free(t.teacher);
     pith_free(ctx, t.tokens);
     pith_free(ctx, t.order);
     pith_free(ctx, t.batch);

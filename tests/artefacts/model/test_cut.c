@@ -197,6 +197,51 @@ static void test_heads(void **state) {
     }
 }
 
+/* Key heads made one: the model whose key heads all hold their group's mean. */
+static bool holds_keys(void *opaque, const tensor_view *from) {
+    (void)opaque;
+    char name[64] = "";
+    memcpy(name, from->name.data, PITH_MIN(from->name.size, sizeof name - 1));
+    return strstr(name, "attn_k.") || strstr(name, "attn_v.");
+}
+
+static pith_status make_mean(void *opaque, const tensor_view *from, cut_list cols, cut_list rows, size_t n_cols,
+                             size_t n_rows, float *values) {
+    enum { DIM = 4 };
+    size_t group = *(const uint32_t *)opaque, n = n_cols * n_rows, head = n_rows > 1 ? DIM * n_cols : DIM;
+    (void)from, (void)cols, (void)rows;
+    for (size_t at = 0; at < n; at += group * head)
+        for (size_t i = 0; i < head; i++) {
+            float sum = 0;
+            for (size_t k = 0; k < group; k++) sum += values[at + k * head + i];
+            for (size_t k = 0; k < group; k++) values[at + k * head + i] = sum / (float)group;
+        }
+    return PITH_OK;
+}
+
+static void test_shared_keys(void **state) {
+    (void)state;
+    for (uint32_t n = 1; n <= 2; n++) {
+        tiny_file t;
+        tensor_file *f;
+        built merged, means;
+        uint32_t group = 4 / n;
+        uint64_t kept;
+        open_tiny("qwen2", 8, 4, true, &t, &f); /* with biases */
+        build(f, &(cut_plan){.shared_keys = n}, &merged);
+        build(f, &(cut_plan){.edits = holds_keys, .edit = make_mean, .opaque = &group}, &means);
+        assert_true(merged.size.n_parameters < means.size.n_parameters);
+        assert_int_equal(merged.size.shape.n_kv_heads, n);
+        assert_true(meta_u64(merged.file, "qwen2.attention.head_count_kv", &kept) && kept == n);
+        assert_true(largest_difference(merged.file, means.file) < 1e-4);
+        assert_true(largest_difference(merged.file, f) > 1e-3);
+        drop(&merged);
+        drop(&means);
+        tensor_file_close(ctx, f);
+        pith_buffer_free(ctx, &t.out);
+    }
+}
+
 /* Layers that keep different numbers of neurons and heads become lists, of an architecture that has them. */
 static void test_uneven(void **state) {
     (void)state;
@@ -290,7 +335,7 @@ static void test_refused(void **state) {
     const uint32_t unsorted[] = {3, 2}, past[] = {47, 48}, uneven[] = {0, 1, 4};
     const cut_list lengths[] = {{all, 40}, {all, 41}}, backwards[] = {{unsorted, 2}, {all, 2}};
     const cut_list outside[] = {{past, 2}, {all, 2}}, lopsided[] = {{uneven, 3}, {uneven, 3}};
-    const cut_list none[] = {{all, 0}, {all, 0}};
+    const cut_list none[] = {{all, 0}, {all, 0}}, group[] = {{all, 4}, {all, 4}};
     tiny_file t;
     tensor_file *f;
     open_tiny("llama", 8, 2, false, &t, &f);
@@ -299,6 +344,8 @@ static void test_refused(void **state) {
     refuse(f, (cut_plan){.neurons = none}, PITH_E_ARGUMENT, "0 of 48 neurons");
     refuse(f, (cut_plan){.heads = lopsided}, PITH_E_ARGUMENT, "different numbers of query heads");
     refuse(f, (cut_plan){.layers = {past, 1}}, PITH_E_ARGUMENT, "layers 47");
+    refuse(f, (cut_plan){.shared_keys = 3}, PITH_E_ARGUMENT, "2 key heads cannot be merged into 3");
+    refuse(f, (cut_plan){.shared_keys = 1, .heads = group}, PITH_E_ARGUMENT, "while heads are taken out");
     refuse(f, (cut_plan){.channels = {all, 33}}, PITH_E_ARGUMENT, "33 of 32 channels");
     tensor_file_close(ctx, f);
     pith_buffer_free(ctx, &t.out);
@@ -369,6 +416,7 @@ static int open_session(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_stays),           cmocka_unit_test(test_neurons), cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_shared_keys),
         cmocka_unit_test(test_layers_and_channels), cmocka_unit_test(test_refused), cmocka_unit_test(test_lying_sizes),
         cmocka_unit_test(test_full_disk),           cmocka_unit_test(test_uneven),
     };

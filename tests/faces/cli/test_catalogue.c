@@ -63,7 +63,8 @@ static void methods_json(void **state) {
     assert_true(json_array_size(list) >= 300);
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *o = json_array_get(list, i), *systems = json_object_get(o, "systems");
-        assert_int_equal(json_object_size(o), 10);
+        assert_int_equal(json_object_size(o), 11);
+        assert_true(json_is_array(json_object_get(o, "categories")));
         for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
             assert_true(json_is_string(json_object_get(o, texts[k])));
         for (size_t k = 0; k < sizeof maybe / sizeof *maybe; k++) assert_true(text_or_null(o, maybe[k]));

@@ -69,6 +69,24 @@ status 0 "$pith" measure --ctx=64 --chunks=2 --json --save-base=base3 --cloze=4 
 prints '"flips": 0.0'
 grep -q '"mean": 0.0' out || fail "a model differs from itself"
 exists base3
+
+# Keys and values in other types: said, not the same, refused by name.
+status 0 "$pith" measure --ctx=64 --chunks=2 --cache-type=q4_0 --cache-type-k=q8_0 default default a
+prints '^B: .*keys cached as q8_0, values as q4_0$'
+prints '^same likeliest token'
+status 0 "$pith" measure --ctx=64 --chunks=2 --cache-type=bf16 --json default default a
+prints '"cache_values": "bf16"'
+status 0 "$pith" lm generate --greedy -n 20 --cache-type=q4_0 'Once upon a time'
+cp "$work/out" plain
+status 0 "$pith" lm generate --greedy -n 20 --cache-type=q4_0 --speculate=suffix -T1 'Once upon a time'
+cmp -s "$work/out" plain || fail "a draft changes what is said under a q4_0 cache"
+status 0 "$pith" lm perplexity --ctx=64 --chunks=2 --cache-type-v=q5_0 a
+for verb in generate perplexity surprise needle cloze time; do
+    status 1 "$pith" lm "$verb" --cache-type-k=q4_K
+    says "cache-type-k: f32, .* not 'q4_K'"
+done
+status 1 "$pith" measure --cache-type=f64 default default a
+says "cache-type: f32, .* not 'f64'"
 status 1 "$pith" measure default default
 status 1 "$pith" measure --base=base --ctx=64 default
 status 1 "$pith" measure --base=a default

@@ -27,11 +27,13 @@ for how in "--model=default --recipe=lm" "--model=default -9" "--recipe=lm" "--m
     same out text.pith
 done
 for cpu in scalar avx2 avx512; do
-    status 0 env PITH_CPU=$cpu "$pith" --model=default -c text
-    same out text.pith
+    for threads in 1 2; do
+        status 0 env PITH_CPU=$cpu "$pith" --model=default -T$threads -c text
+        same out text.pith
+        status 0 env PITH_CPU=$cpu "$pith" -dc -T$threads text.pith
+        same out text
+    done
 done
-status 0 env PITH_CPU=scalar "$pith" -dc text.pith
-same out text
 
 # another window is another archive
 status 0 "$pith" --recipe='lm(window=16)' -c text

@@ -26,6 +26,7 @@ typedef struct net {
     size_t rows, segment, n;
     double *w, *gradient;
     uint32_t tokens[MOST_ROWS], targets[MOST_ROWS];
+    double *teacher, mix, temperature; /* NULL: none */
 } net;
 
 static void net_new(net *t, size_t windows, size_t segment) {
@@ -64,7 +65,15 @@ static void net_free(net *t) {
     learn_graph_free(t->g);
 }
 
-static learn_batch batch_of(const net *t) { return (learn_batch){t->tokens, t->targets, t->rows, 1, 0}; }
+static learn_batch batch_of(const net *t) {
+    return (learn_batch){.tokens = t->tokens,
+                         .targets = t->targets,
+                         .rows = t->rows,
+                         .seed = 1,
+                         .teacher = t->teacher,
+                         .mix = t->mix,
+                         .temperature = t->temperature};
+}
 
 static double loss_of(learn_run *r, const net *t) {
     learn_batch b = batch_of(t);
@@ -127,8 +136,13 @@ static void check_others(net *t) {
     }
     learn_run *r;
     learn_batch b = batch_of(t);
+    float teacher[MOST_ROWS * VOCAB];
     double nats, size = 0;
     size_t n;
+    if (t->teacher) {
+        for (size_t i = 0; i < t->rows * VOCAB; i++) teacher[i] = (float)t->teacher[i];
+        b.teacher = teacher;
+    }
     assert_int_equal(learn_run_new(ctx, t->g, &learn_float, t->rows, t->segment, LEARN_BACKWARD, &r), PITH_OK);
     learn_forward(r, w, &b, &nats, &n);
     learn_backward(r, w, gradient);
@@ -284,6 +298,50 @@ static void experts(void **state) {
     experts_case(40, 2, 4); /* most get nothing */
 }
 
+/* ---- a teacher ---- */
+
+static double by_hand(const net *t, const double *logits, size_t row) {
+    double sum[3] = {0, 0, 0}, kl = 0, warm = t->temperature;
+    const double *taught = t->teacher + row * VOCAB;
+    for (size_t v = 0; v < VOCAB; v++) {
+        sum[0] += exp(logits[v]);
+        sum[1] += exp(logits[v] / warm);
+        sum[2] += exp(taught[v] / warm);
+    }
+    for (size_t v = 0; v < VOCAB; v++) {
+        double q = exp(taught[v] / warm) / sum[2];
+        kl += q * log(q / (exp(logits[v] / warm) / sum[1]));
+    }
+    return (1 - t->mix) * (log(sum[0]) - logits[t->targets[row]]) + t->mix * warm * warm * kl;
+}
+
+static void teacher(void **state) {
+    (void)state;
+    static const double mixes[] = {0.3, 1, 0}, temperatures[] = {1, 2.5, 0.5};
+    enum { ROWS = 14 };
+    double logits[ROWS * VOCAB];
+    for (unsigned i = 0; i < 9; i++) {
+        net t;
+        net_new(&t, 2, 7);
+        t.teacher = logits, t.mix = mixes[i % 3], t.temperature = temperatures[i / 3];
+        for (size_t k = 0; k < ROWS * VOCAB; k++) logits[k] = 3 * uniform();
+        learn_id x = input(&t, 5);
+        net_end(&t, x, 5);
+        learn_run *r;
+        assert_int_equal(learn_run_new(ctx, t.g, &learn_double, ROWS, 7, LEARN_FORWARD, &r), PITH_OK);
+        double found = loss_of(r, &t), expected = 0;
+        const double *w = t.w + learn_param_find(t.g, "end")->at;
+        for (size_t row = 0; row < ROWS; row++) {
+            double own[VOCAB];
+            for (size_t v = 0; v < VOCAB; v++) own[v] = v_dot(t.w + t.tokens[row] * 5, w + v * 5, 5);
+            if (t.targets[row] != LEARN_NO_TARGET) expected += by_hand(&t, own, row);
+        }
+        learn_run_free(r);
+        assert_true(fabs(found - expected) < 1e-9);
+        check(&t);
+    }
+}
+
 /* ---- a whole one ---- */
 
 static void decoder(net *t, size_t windows, size_t segment) {
@@ -390,7 +448,7 @@ static void sampling(void **state) {
         for (size_t v = 0; v < VOCAB; v++) h -= p[v] / z * log(p[v] / z);
         for (size_t i = 0; i < ROWS; i++) t.tokens[i] = token, t.targets[i] = LEARN_SAMPLE;
         for (uint64_t round = 0; round < ROUNDS; round++) {
-            learn_batch b = {t.tokens, t.targets, ROWS, 5, round * ROWS};
+            learn_batch b = {.tokens = t.tokens, .targets = t.targets, .rows = ROWS, .seed = 5, .first_row = round * ROWS};
             learn_forward(r, t.w, &b, &nats, &n);
             assert_int_equal(n, ROWS);
             found += nats / (ROWS * ROUNDS * VOCAB);
@@ -431,6 +489,7 @@ int main(void) {
         cmocka_unit_test(attention),
         cmocka_unit_test(gate),
         cmocka_unit_test(experts),
+        cmocka_unit_test(teacher),
         cmocka_unit_test(whole),
         cmocka_unit_test(frozen),
         cmocka_unit_test(fewer_rows),

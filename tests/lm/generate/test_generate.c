@@ -103,7 +103,9 @@ static void drafts_change_nothing(void **state) {
         (sampling){.temperature = 1, .top_p = 1, .typical = 1, .repeat_penalty = 1.1f, .penalty_window = 64, .seed = 3};
     for (size_t i = slow ? 3 : 0; i < PITH_COUNT(texts); i++)
         for (size_t k = i % 2; k < PITH_COUNT(how); k += i % 2 + 1) {
-            lm_cache_type cache = i % 2 ? LM_CACHE_F32 : LM_CACHE_F16;
+            static const lm_cache_type caches[] = {
+                {TENSOR_F16, TENSOR_F16}, {TENSOR_F32, TENSOR_F32}, {TENSOR_Q8_0, TENSOR_Q4_0}};
+            lm_cache_type cache = caches[i % PITH_COUNT(caches)];
             token_list prompt = tokens(texts[i]), want = one_by_one(mini, &how[k], cache, &prompt, 45);
             generate_options o = {.how = how[k], .max_tokens = 45, .cache = cache, .ignore_end = true};
             for (unsigned draft = DRAFT_NONE; draft <= DRAFT_MODEL; draft++) {

@@ -415,6 +415,118 @@ static void survives_failing_allocations(void **state) {
     tiny_close(&t);
 }
 
+/* A teacher: the loss is the two parts, a net diverges by nothing from its own model, steps bring it nearer, and no
+ * other vocabulary will do. */
+static void learns_from_a_teacher(void **state) {
+    (void)state;
+    tiny t, other;
+    tiny_open(&t, "llama");
+    tiny_open(&other, "qwen2");
+    train_teacher *own, *taught;
+    train_hooks hooks = {.mix = 1, .temperature = 2};
+    double nats, kl, mixed, last = 1e9;
+    assert_int_equal(train_teacher_new(ctx, t.net, t.model, 12, &own), PITH_OK);
+    assert_int_equal(train_teacher_ask(own, t.tokens, 5, &hooks.teacher), PITH_OK);
+    assert_int_equal(train_pass(ctx, t.net, t.tokens, 5, 12, &hooks, false, &kl), PITH_OK);
+    assert_true(fabs(kl) < 1e-5);
+    train_teacher_free(own);
+
+    assert_int_equal(train_teacher_new(ctx, t.net, other.model, 12, &taught), PITH_OK);
+    assert_int_equal(train_teacher_ask(taught, t.tokens, 5, &hooks.teacher), PITH_OK);
+    nats = nats_of(t.net, t.tokens, 5, 12, false);
+    assert_int_equal(train_pass(ctx, t.net, t.tokens, 5, 12, &hooks, false, &kl), PITH_OK);
+    hooks.mix = 0.25;
+    assert_int_equal(train_pass(ctx, t.net, t.tokens, 5, 12, &hooks, false, &mixed), PITH_OK);
+    assert_true(kl > 1e-3 && fabs(mixed - 0.75 * nats - 0.25 * kl) < 1e-5);
+    hooks.mix = 1, hooks.temperature = 0; /* 1: the divergence itself, beside the runtime's */
+    double by_hand = 0;
+    assert_int_equal(train_pass(ctx, t.net, t.tokens, 5, 12, &hooks, false, &kl), PITH_OK);
+    train_teacher *student;
+    const float *mine;
+    assert_int_equal(train_teacher_new(ctx, t.net, t.model, 12, &student), PITH_OK);
+    assert_int_equal(train_teacher_ask(student, t.tokens, 5, &mine), PITH_OK);
+    for (size_t row = 0; row < 60; row++) {
+        const float *p = hooks.teacher + row * TINY_VOCAB, *q = mine + row * TINY_VOCAB;
+        double sum[2] = {0, 0}, along = 0;
+        if (row % 12 == 11) continue; /* nothing behind the last of a window */
+        for (size_t v = 0; v < TINY_VOCAB; v++) sum[0] += exp((double)p[v]), sum[1] += exp((double)q[v]);
+        for (size_t v = 0; v < TINY_VOCAB; v++) along += exp((double)p[v]) / sum[0] * (double)(p[v] - q[v]);
+        by_hand += (along - log(sum[0]) + log(sum[1])) / 55;
+    }
+    assert_true(fabs(kl - by_hand) < 1e-4 * by_hand);
+    train_teacher_free(student);
+    for (unsigned i = 0; i < 30; i++) {
+        train_step_options o = {.rate = 3e-3};
+        assert_int_equal(train_pass(ctx, t.net, t.tokens, 5, 12, &hooks, true, &kl), PITH_OK);
+        assert_int_equal(train_step(ctx, t.net, &o, NULL), PITH_OK);
+        if (i % 10 == 9) {
+            assert_true(kl < 0.95 * last);
+            last = kl;
+        }
+    }
+    hooks.mix = 1.5;
+    assert_int_equal(train_pass(ctx, t.net, t.tokens, 5, 12, &hooks, false, &kl), PITH_E_ARGUMENT);
+    train_teacher_free(taught);
+    lm_model *mini;
+    assert_int_equal(lm_open(ctx, NULL, &mini), PITH_OK);
+    assert_int_equal(train_teacher_new(ctx, t.net, mini, 12, &taught), PITH_E_ARGUMENT);
+    assert_null(taught);
+    lm_close(ctx, mini);
+    tiny_close(&other);
+    tiny_close(&t);
+}
+
+/* Layers that share: the net is the model whose layers all hold the mean, its gradient the sum of theirs, and it stays so
+ * when it learns. */
+static void layers_share(void **state) {
+    (void)state;
+    tiny t;
+    train_net *shared, *whole;
+    lm_model *written;
+    tiny_open(&t, "llama");
+    uint32_t n_layers = lm_about(t.model)->n_layers, like[16] = {0};
+    assert_true(n_layers >= 2 && n_layers <= 16);
+    assert_int_equal(train_net_open_shared(ctx, t.model, like, &shared), PITH_OK);
+    assert_true(train_n_weights(shared) < train_n_weights(t.net));
+    for (unsigned round = 0; round < 2; round++) {
+        double nats = nats_of(shared, t.tokens, 5, 12, true);
+        assert_int_equal(train_net_model(ctx, shared, TENSOR_F32, &written), PITH_OK);
+        double found = runtime_nats(written, t.tokens, 5, 12);
+        assert_true(fabs(nats - found) < 1e-5 * found);
+        assert_int_equal(train_net_open(ctx, written, &whole), PITH_OK);
+        nats_of(whole, t.tokens, 5, 12, true);
+        size_t rows, cols;
+        const float *w = train_net_tensor(shared, "blk.1.ffn_up.weight", &rows, &cols), *g[3];
+        assert_true(w == train_net_tensor(shared, "blk.0.ffn_up.weight", NULL, NULL));
+        g[0] = train_gradient(shared, "blk.0.ffn_up.weight");
+        for (size_t k = 0; k < rows * cols; k += 7) {
+            double sum = 0, mean = 0;
+            for (uint32_t l = 0; l < n_layers; l++) {
+                char name[40];
+                snprintf(name, sizeof name, "blk.%u.ffn_up.weight", l);
+                sum += (double)train_gradient(whole, name)[k];
+                mean += (double)train_net_tensor(t.net, name, NULL, NULL)[k] / n_layers;
+                assert_true(train_net_tensor(whole, name, NULL, NULL)[k] == w[k]);
+            }
+            assert_true(fabs(sum - (double)g[0][k]) < 1e-5 * (1 + fabs(sum)));
+            if (round == 0) assert_true(fabs(mean - (double)w[k]) < 1e-6);
+        }
+        train_net_free(whole);
+        train_model_close(ctx, written);
+        train_step_options o = {.rate = 1e-2};
+        assert_int_equal(train_step(ctx, shared, &o, NULL), PITH_OK);
+    }
+    train_net_free(shared);
+    like[0] = 1; /* a layer that comes later */
+    assert_int_equal(train_net_open_shared(ctx, t.model, like, &shared), PITH_E_ARGUMENT);
+    tiny_close(&t);
+    tiny_open(&t, "deci, the first layer smaller");
+    like[0] = 0;
+    assert_int_equal(train_net_open_shared(ctx, t.model, like, &shared), PITH_E_ARGUMENT);
+    assert_null(shared);
+    tiny_close(&t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loss_is_the_runtimes),
@@ -422,6 +534,8 @@ int main(void) {
         cmocka_unit_test(built_in_model),
         cmocka_unit_test(hooks_and_threads),
         cmocka_unit_test(learns),
+        cmocka_unit_test(learns_from_a_teacher),
+        cmocka_unit_test(layers_share),
         cmocka_unit_test(written_and_opened),
         cmocka_unit_test(random_nets),
         cmocka_unit_test(refusals),

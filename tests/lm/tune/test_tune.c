@@ -118,6 +118,22 @@ static void all_weights(void **state) {
     assert_null(net);
 }
 
+/* Pairs of layers made one, then taught by the model they came from: nearer to it on lines it did not see. */
+static void mends_by_a_teacher(void **state) {
+    (void)state;
+    static char text[2000];
+    size_t n = make_text(text, sizeof text, 1);
+    tune_options o = {.n_epochs = 1, .n_ctx = 64, .rate = 1e-3, .share = 2, .teacher = model, .mix = 1};
+    tune_report r;
+    train_net *net;
+    assert_int_equal(tune_all(ctx, model, text, n, &o, &net, &r), PITH_OK);
+    assert_int_equal(r.best_epoch, 1);
+    assert_true(r.kl_before > 0.1 && r.kl_after < 0.8 * r.kl_before);
+    assert_true(train_net_tensor(net, "blk.2.attn_q.weight", NULL, NULL) ==
+                train_net_tensor(net, "blk.3.attn_q.weight", NULL, NULL));
+    train_net_free(net);
+}
+
 /* A step far too long only makes it worse: the model's own matrix is given back. */
 static void keeps_its_own_when_nothing_is_better(void **state) {
     (void)state;
@@ -173,6 +189,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(learns_and_is_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(all_weights, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(mends_by_a_teacher, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keeps_its_own_when_nothing_is_better, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(survives_failing_allocations, set_up, tear_down),
