@@ -25,7 +25,7 @@ _pith_bench() {
         if [[ $cur == -* ]]; then
             _pith_words "--levels --recipe --peers --runs --time-limit --threads --memory --json --plot --force --quiet --help"
         elif [[ $COMP_CWORD -eq 2 ]]; then
-            _pith_words "file flips runtime speculate efficiency few-shot zip-fit dated equal-info llmzip lmic lmcompress logzip tabular prune-tasks weights checkpoints cuts subspace concat-svd moe surgeon heapr family compeft rmm embedding codecs atoms context-tasks facts low-data evopress casp pd-quant gaussian bitstack rocket"
+            _pith_words "file flips runtime speculate efficiency combined few-shot zip-fit dated equal-info llmzip lmic lmcompress logzip tabular prune-tasks weights checkpoints cuts subspace concat-svd moe surgeon heapr family compeft rmm embedding codecs atoms context-tasks facts low-data gradual experts-as-vectors categories evopress casp pd-quant gaussian bitstack rocket"
         else
             _pith_files
         fi

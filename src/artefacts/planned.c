@@ -28,8 +28,6 @@ const pith_method planned_methods[] = {
         "On the Universality of Linear Recurrences Followed by Nonlinear Projections"),
     ROW("meta-tokens", "S013", "context", "Lossless Token Sequence Compression via Meta-Tokens"),
     ROW("kolmogorov-test", "S014", "file", "The KoLMogorov Test: Compression by Code Generation"),
-    ROW("compression-algorithms-survey", "S015", "model",
-        "A Comprehensive Survey of Compression Algorithms for Language Models"),
     ROW("sentence-gists", "S016", "kv", "Sentence-Anchored Gist Compression for Long-Context LLMs"),
     ROW("compllm", "S017", "context", "CompLLM: Compression for Long Context Q&A"),
     ROW("gear", "S019", "kv",

@@ -1,8 +1,8 @@
 /* Where the plain cache keeps keys, or values, of one type. A stripe is what is stored side by side for one
  * position: a head, or all heads of a layer where a block of the type does not end with a head. Stripes have
  * slots for whole tiles of positions. Floats and halves of keys lie transposed in their tile, [head_dim][CACHE_TILE],
- * as attention multiplies them; everything else lies [position][channel], blocks of 32 along the channels as in
- * ggml's caches. Private to lm. */
+ * as attention multiplies them; so do q8_0 and q4_0 ones, by block: the scales of the tile, then [element][CACHE_TILE].
+ * Everything else lies [position][channel], blocks of 32 along the channels as in ggml's caches. Private to lm. */
 #ifndef LM_CACHE_STORE_H
 #define LM_CACHE_STORE_H
 
@@ -12,7 +12,8 @@
 
 typedef struct cache_store {
     tensor_type type;
-    bool transposed, shared; /* shared: a stripe is all heads of a layer */
+    bool transposed, by_block; /* keys whose channels lie position by position; of types with blocks */
+    bool shared;               /* a stripe is all heads of a layer */
     uint32_t n_layers;
     size_t head_dim, width;          /* width: channels of a stripe */
     size_t n_stripes;                /* of a layer */

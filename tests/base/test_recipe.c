@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/recipe_parts.h"
+#include "support/data_heap.h"
 #include "support/recipe_tables.h"
 
 static pith_ctx *ctx;
@@ -312,41 +313,23 @@ static void number_round_trip(void **state) {
     }
 }
 
-/* An allocator that fails at the n-th call. */
-typedef struct failing {
-    unsigned left;
-    bool failed;
-} failing;
-static void *failing_alloc(void *opaque, size_t size) {
-    failing *f = opaque;
-    if (f->left == 0) {
-        f->failed = true;
-        return NULL;
-    }
-    f->left--;
-    return malloc(size);
-}
-static void failing_free(void *opaque, void *ptr) {
-    (void)opaque;
-    free(ptr);
-}
-
 static void out_of_memory(void **state) {
     (void)state;
     const char *text =
         "a -> sum(q(3, meta=rans), score(h2o, \"x\", tune=1) | rans | q) @ obs(H) @ obs(G) ; * -> rans ; q";
-    unsigned n = 0;
+    long n = 0;
     for (bool done = false; !done; n++) {
-        failing f = {UINT32_MAX, false};
-        pith_ctx *poor = pith_ctx_new(&(pith_allocator){failing_alloc, failing_free, &f});
+        data_heap heap = {.fail_at = -1};
+        const pith_allocator allocator = data_heap_allocator(&heap);
+        pith_ctx *poor = pith_ctx_new(&allocator);
         assert_non_null(poor);
-        f.left = n;
+        data_heap_limit(&heap, n);
         pith_recipe *recipe;
         pith_buffer out = {0};
         pith_status status = pith_recipe_parse(poor, "model", text, strlen(text), &recipe);
         if (status == PITH_OK) status = pith_recipe_print(poor, recipe, &out);
-        assert_int_equal(status, f.failed ? PITH_E_MEMORY : PITH_OK);
-        done = !f.failed;
+        done = atomic_load(&heap.calls) <= n;
+        assert_int_equal(status, done ? PITH_OK : PITH_E_MEMORY);
         pith_buffer_free(poor, &out);
         pith_recipe_free(poor, recipe);
         assert_int_equal(pith_memory_used(poor), 0);

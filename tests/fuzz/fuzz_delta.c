@@ -15,12 +15,12 @@ static pith_status make_base(pith_ctx *ctx, double update, pith_buffer *out) {
     float values[ROWS * COLS];
     uint8_t coded[ROWS * COLS * 4];
     uint64_t ne[2] = {COLS, ROWS}, state = 7, other = 9, bytes;
-    family_writer w = {ctx, out};
+    pith_sink w = {ctx, out};
     gguf_writer *g;
     pith_status status = gguf_writer_new(ctx, &g);
     for (unsigned i = 0; i < 4 && !status; i++)
         status = gguf_put_tensor(ctx, g, names[i], 1, types[i], i == 3 ? 1 : 2, ne);
-    if (!status) status = gguf_write_head(ctx, g, family_write, &w);
+    if (!status) status = gguf_write_head(ctx, g, pith_sink_write, &w);
     for (unsigned i = 0; i < 4 && !status; i++) {
         size_t n = i == 3 ? COLS : ROWS * COLS;
         for (size_t k = 0; k < n; k++) {
@@ -28,7 +28,7 @@ static pith_status make_base(pith_ctx *ctx, double update, pith_buffer *out) {
             if (i < 3) values[k] += (float)update * family_normal(&other);
         }
         if (!tensor_type_bytes(types[i], n, &bytes) || !blocks_encode(types[i], values, coded, n)) abort();
-        status = gguf_write_data(ctx, g, coded, (size_t)bytes, family_write, &w);
+        status = gguf_write_data(ctx, g, coded, (size_t)bytes, pith_sink_write, &w);
     }
     gguf_writer_free(ctx, g);
     return status;

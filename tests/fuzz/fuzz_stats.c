@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "artefacts/model/stats.h"
+#include "base/sink.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -30,18 +31,13 @@ static void look(pith_ctx *ctx, const model_stats *s) {
     model_stats_saw(s, "text", 4);
 }
 
-static pith_status append(void *opaque, const void *data, size_t size) {
-    void **pair = opaque;
-    return pith_buffer_append(pair[0], pair[1], data, size);
-}
-
 /* Names that GGUF has no room for, and numbers too large for sums, may be refused. */
 static void write_again(pith_ctx *ctx, const model_stats *s, model_stats_format format) {
     pith_buffer out = {0};
-    void *pair[] = {ctx, &out};
+    pith_sink to = {ctx, &out};
     model_stats *again;
     pith_begin(ctx);
-    if (model_stats_write(ctx, s, format, append, pair) == PITH_OK) {
+    if (model_stats_write(ctx, s, format, pith_sink_write, &to) == PITH_OK) {
         if (model_stats_open_memory(ctx, out.data, out.size, &again) != PITH_OK) abort();
         if (model_stats_count(again) != model_stats_count(s)) abort();
         look(ctx, again);

@@ -1,6 +1,7 @@
 /* Bytes as a file of tensors, whatever the format: open, look everything up, check the data, write
  * what was read again as GGUF and open that. Nothing may be read outside, kept, or allocated beyond
  * the session's memory; what GGUF can hold must come back. */
+#include "base/sink.h"
 #include "formats/tensors/tensors.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -41,13 +42,8 @@ static void look(const tensor_file *f) {
     }
 }
 
-static pith_status append(void *opaque, const void *data, size_t size) {
-    void **pair = opaque;
-    return pith_buffer_append(pair[0], pair[1], data, size);
-}
-
 static pith_status write_again(pith_ctx *ctx, const tensor_file *f, pith_buffer *out) {
-    void *pair[] = {ctx, out};
+    pith_sink to = {ctx, out};
     gguf_writer *w;
     pith_status status = gguf_writer_new(ctx, &w);
     if (status) return status;
@@ -56,9 +52,9 @@ static pith_status write_again(pith_ctx *ctx, const tensor_file *f, pith_buffer 
         const tensor_view *t = &f->tensors[i];
         status = gguf_put_tensor(ctx, w, t->name.data, t->name.size, t->type, t->n_dims, t->ne);
     }
-    if (!status) status = gguf_write_head(ctx, w, append, pair);
+    if (!status) status = gguf_write_head(ctx, w, pith_sink_write, &to);
     for (size_t i = 0; i < f->n_tensors && !status; i++)
-        status = gguf_write_data(ctx, w, f->tensors[i].data, (size_t)f->tensors[i].bytes, append, pair);
+        status = gguf_write_data(ctx, w, f->tensors[i].data, (size_t)f->tensors[i].bytes, pith_sink_write, &to);
     gguf_writer_free(ctx, w);
     return status;
 }

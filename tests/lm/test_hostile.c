@@ -8,6 +8,7 @@
 
 #include "lm/lm.h"
 #include "lm/tiny_model.h"
+#include "support/data_heap.h"
 
 enum { LLAMA = 0, FACTORS = 1, GPT2 = 4, MAMBA = 6, RWKV4 = 8, EXPERTS = 9, DECI = 11 };
 
@@ -228,20 +229,6 @@ static void test_damage(void **state) {
     assert_true(refused > 100 && refused < 600);
 }
 
-typedef struct meagre {
-    size_t n, fails_at;
-} meagre;
-
-static void *meagre_alloc(void *opaque, size_t size) {
-    meagre *a = opaque;
-    return a->n++ == a->fails_at ? NULL : malloc(size);
-}
-
-static void meagre_free(void *opaque, void *ptr) {
-    (void)opaque;
-    free(ptr);
-}
-
 static void test_no_memory(void **state) {
     (void)state;
     static const int variants[] = {LLAMA, GPT2, MAMBA, RWKV4, EXPERTS, DECI};
@@ -250,9 +237,10 @@ static void test_no_memory(void **state) {
         tiny_file bytes = {0};
         assert_int_equal(tiny_build(builder, &bytes, &tiny_variants[variants[v]], NULL), PITH_OK);
         size_t failures = 0;
-        for (size_t at = 1;; at++) {
-            meagre a = {0, at};
-            pith_ctx *ctx = pith_ctx_new(&(pith_allocator){meagre_alloc, meagre_free, &a});
+        for (long at = 1;; at++) {
+            data_heap heap = {.fail_at = at, .once = true};
+            const pith_allocator allocator = data_heap_allocator(&heap);
+            pith_ctx *ctx = pith_ctx_new(&allocator);
             assert_non_null(ctx);
             tensor_file *f = NULL;
             lm_model *m = NULL;
@@ -267,7 +255,7 @@ static void test_no_memory(void **state) {
             tensor_file_close(ctx, f);
             assert_int_equal(pith_memory_used(ctx), 0);
             pith_ctx_free(ctx);
-            if (!status && a.n <= at) break;
+            if (!status && atomic_load(&heap.calls) <= at) break;
             failures += status != PITH_OK;
         }
         assert_true(failures > 20);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "pith/file.h"
+#include "support/data_heap.h"
 
 static inline uint32_t data_random(uint32_t *state) {
     *state ^= *state << 13;
@@ -85,27 +86,6 @@ static inline int data_sink_write(void *opaque, const void *data, size_t size) {
     memcpy(s->data + s->size, data, size);
     s->size += size;
     return 0;
-}
-
-/* Counts what is held; the allocation number `fail_at` and all after it fail. */
-typedef struct data_heap {
-    atomic_long held, calls;
-    long fail_at; /* -1: never */
-} data_heap;
-
-static inline void *data_heap_alloc(void *opaque, size_t size) {
-    data_heap *h = opaque;
-    long call = atomic_fetch_add(&h->calls, 1);
-    if (h->fail_at >= 0 && call >= h->fail_at) return NULL;
-    void *p = malloc(size);
-    if (p) atomic_fetch_add(&h->held, 1);
-    return p;
-}
-
-static inline void data_heap_free(void *opaque, void *ptr) {
-    data_heap *h = opaque;
-    if (ptr) atomic_fetch_sub(&h->held, 1);
-    free(ptr);
 }
 
 #endif

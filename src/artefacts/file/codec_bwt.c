@@ -20,6 +20,7 @@ enum {
     TRY_BOTH_MAX = 1 << 20,
     SORT_MEMORY = 257 * 1024, /* buckets inside libdivsufsort, which takes them from malloc and frees them */
     SORT_SHARE = 3,           /* of the time of encoding */
+    ASK_EVERY = 1 << 20,      /* rows between questions whether to stop; the sort itself cannot be asked */
     HEAD_MAX = 1 + (3 + CHAINS) * PITH_VARINT_MAX
 };
 #define BWT_MAX ((size_t)1 << 30)
@@ -47,9 +48,11 @@ static pith_status sort_rows(pith_ctx *ctx, const uint8_t *src, size_t n, uint8_
     unsigned chains = n_chains(n);
     starts[chains - 1] = 0;
     size_t out = 0;
+    bool stop = false;
     symbols[out++] = src[n - 1];
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && !stop; i++) {
         size_t at = (size_t)order[i];
+        if (PITH_UNLIKELY(i % ASK_EVERY == 0)) stop = pith_step(ctx, 0);
         if (PITH_UNLIKELY(at % CHAIN_GRAIN == 0)) {
             for (unsigned k = 0; k + 1 < chains; k++)
                 if (at == chain_begin(n, k + 1)) starts[k] = (uint32_t)out;
@@ -61,11 +64,11 @@ static pith_status sort_rows(pith_ctx *ctx, const uint8_t *src, size_t n, uint8_
         symbols[out++] = src[at - 1];
     }
     pith_free(ctx, order);
-    return PITH_OK;
+    return stop ? file_cancelled(ctx) : PITH_OK;
 }
 
-/* next[i]: index in symbols of the row that stands one byte further left in the text. */
-static void link_rows(const uint8_t *symbols, size_t n, size_t whole, uint32_t *next) {
+/* next[i]: index in symbols of the row that stands one byte further left in the text. True when to stop. */
+static bool link_rows(pith_ctx *ctx, const uint8_t *symbols, size_t n, size_t whole, uint32_t *next) {
     bool packed = n <= PACKED_MAX;
     uint32_t place[256] = {0};
     for (size_t i = 0; i < n; i++) place[symbols[i]]++;
@@ -75,15 +78,47 @@ static void link_rows(const uint8_t *symbols, size_t n, size_t whole, uint32_t *
         place[c] = sum;
         sum += count;
     }
-    for (size_t i = 0; i < n; i++) {
-        uint32_t c = symbols[i], row = place[c]++;
-        row -= row >= whole; /* past or at the row without a symbol: the index stays below n */
-        next[i] = packed ? row << 8 | c : row;
+    bool stop = false;
+    for (size_t from = 0; from < n && !stop; from += ASK_EVERY) {
+        size_t to = PITH_MIN(n, from + ASK_EVERY);
+        for (size_t i = from; i < to; i++) {
+            uint32_t c = symbols[i], row = place[c]++;
+            row -= row >= whole; /* past or at the row without a symbol: the index stays below n */
+            next[i] = packed ? row << 8 | c : row;
+        }
+        stop = pith_step(ctx, 0);
     }
+    return stop;
 }
 
-static void walk_rows(const uint8_t *symbols, const uint32_t *next, size_t n, const uint32_t *starts, uint8_t *dst) {
-    bool packed = n <= PACKED_MAX;
+/* The bytes of every chain from the from-th to before the to-th, counted from its end, from 1. */
+static void walk_chains(const uint8_t *symbols, const uint32_t *next, bool packed, const size_t *end, size_t from,
+                        size_t to, uint32_t *at, uint8_t *dst) {
+    uint32_t row[CHAINS];
+    memcpy(row, at, sizeof row);
+    if (packed) {
+        for (size_t j = from; j < to; j++) {
+            for (unsigned k = 0; k < CHAINS; k++) {
+                uint32_t v = next[row[k]];
+                dst[end[k] - j] = (uint8_t)v;
+                row[k] = v >> 8;
+            }
+        }
+    } else {
+        for (size_t j = from; j < to; j++) {
+            for (unsigned k = 0; k < CHAINS; k++) {
+                dst[end[k] - j] = symbols[row[k]];
+                row[k] = next[row[k]];
+            }
+        }
+    }
+    memcpy(at, row, sizeof row);
+}
+
+/* True when to stop. */
+static bool walk_rows(pith_ctx *ctx, const uint8_t *symbols, const uint32_t *next, size_t n, const uint32_t *starts,
+                      uint8_t *dst) {
+    bool packed = n <= PACKED_MAX, stop = false;
     unsigned chains = n_chains(n);
     uint32_t at[CHAINS] = {0};
     size_t end[CHAINS], shortest = n;
@@ -92,23 +127,10 @@ static void walk_rows(const uint8_t *symbols, const uint32_t *next, size_t n, co
         end[k] = chain_begin(n, k + 1);
         shortest = PITH_MIN(shortest, end[k] - chain_begin(n, k));
     }
-    if (chains == CHAINS && packed) {
-        for (size_t j = 1; j <= shortest; j++) {
-            for (unsigned k = 0; k < CHAINS; k++) {
-                uint32_t v = next[at[k]];
-                dst[end[k] - j] = (uint8_t)v;
-                at[k] = v >> 8;
-            }
-        }
-    } else if (chains == CHAINS) {
-        for (size_t j = 1; j <= shortest; j++) {
-            for (unsigned k = 0; k < CHAINS; k++) {
-                dst[end[k] - j] = symbols[at[k]];
-                at[k] = next[at[k]];
-            }
-        }
-    } else {
-        shortest = 0;
+    if (chains < CHAINS) shortest = 0;
+    for (size_t j = 1; j <= shortest && !stop; j += ASK_EVERY / CHAINS) {
+        walk_chains(symbols, next, packed, end, j, PITH_MIN(shortest + 1, j + ASK_EVERY / CHAINS), at, dst);
+        stop = pith_step(ctx, 0);
     }
     for (unsigned k = 0; k < chains; k++) {
         size_t begin = chain_begin(n, k);
@@ -117,6 +139,7 @@ static void walk_rows(const uint8_t *symbols, const uint32_t *next, size_t n, co
             at[k] = packed ? next[at[k]] >> 8 : next[at[k]];
         }
     }
+    return stop;
 }
 
 /* Head, tokens and coded symbols of literals[n] into dst; *out_n = SIZE_MAX when they do not fit. */
@@ -220,8 +243,9 @@ static pith_status decode_rows(pith_ctx *ctx, const uint8_t *src, size_t n, uint
     if (!status) {
         uint32_t *next = pith_alloc(ctx, literals_n * sizeof *next);
         if (next) {
-            link_rows(symbols, literals_n, (size_t)whole, next);
-            walk_rows(symbols, next, literals_n, starts, literals);
+            if (link_rows(ctx, symbols, literals_n, (size_t)whole, next) ||
+                walk_rows(ctx, symbols, next, literals_n, starts, literals))
+                status = file_cancelled(ctx);
         } else {
             status = pith_alloc_status(ctx);
         }

@@ -23,13 +23,15 @@ typedef enum archive_coding {
 typedef enum archive_mode { ARCHIVE_EXACT, ARCHIVE_SAME, ARCHIVE_CODED } archive_mode;
 
 #define ARCHIVE_REST SIZE_MAX
+#define ARCHIVE_NO_RULE SIZE_MAX
 typedef struct archive_piece {
     size_t tensor;         /* whose, or ARCHIVE_REST */
-    uint64_t at;           /* byte in the tensor or the rest; of coded tensors the number of the matrix */
-    uint64_t raw_n;        /* bytes it decodes to; of a coded tensor as F32 */
+    size_t rule;           /* of a coded matrix: number in the recipe; ARCHIVE_NO_RULE: exact bytes */
+    uint64_t at;           /* byte in the tensor or the rest; of a coded matrix its number */
+    uint64_t raw_n;        /* bytes it decodes to; of a coded matrix as F32 */
     uint64_t offset;       /* in the archive */
     uint64_t coded_n, hash; /* XXH3-64 of the raw bytes */
-    archive_coding coding; /* not of coded tensors */
+    archive_coding coding; /* not of coded matrices */
 } archive_piece;
 
 typedef struct archive_tensor {
@@ -40,7 +42,8 @@ typedef struct archive_tensor {
     uint64_t n_elements, bytes;
     uint64_t gap; /* bytes of the rest that stand before it in the original */
     archive_mode mode;
-    size_t rule;  /* of ARCHIVE_CODED: number in the recipe */
+    size_t rule;  /* of ARCHIVE_CODED: number in the recipe; ARCHIVE_NO_RULE: its matrices have rules of their own, or
+                   * none and are exact */
     size_t like;  /* of ARCHIVE_SAME: number of the tensor it equals, which is not ARCHIVE_SAME */
     size_t first_piece, n_pieces;
 } archive_tensor;
@@ -99,8 +102,10 @@ pith_status archive_open_memory(pith_ctx *ctx, const uint8_t *data, size_t size,
 void archive_close(pith_ctx *ctx, model_archive *a);
 const archive_index *archive_about(const model_archive *a);
 uint64_t archive_bytes(const model_archive *a);
-/* The rule of a coded tensor; NULL when it is none. */
+/* The rule of a coded tensor, of the first coded matrix where they differ; NULL when it is none. */
 const pith_recipe_rule *archive_rule(const model_archive *a, size_t tensor);
+/* Rule number `rule` of the recipe of a lossy archive. */
+const pith_recipe_rule *archive_rule_at(const model_archive *a, size_t rule);
 /* SIZE_MAX when there is none. */
 size_t archive_find(const model_archive *a, const char *name, size_t name_n);
 

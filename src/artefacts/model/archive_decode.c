@@ -37,7 +37,7 @@ pith_status archive_exact(pith_ctx *ctx, const model_archive *a, const archive_p
 pith_status archive_coded(pith_ctx *ctx, const model_archive *a, const archive_piece *p, unsigned levels,
                           repr_parts *parts, float *dst) {
     const archive_tensor *t = &a->index.tensors[p->tensor];
-    const repr_chain *chain = a->chains[t->rule];
+    const repr_chain *chain = a->chains[p->rule];
     repr_reader in = {.p = a->data + p->offset, .end = a->data + p->offset + p->coded_n};
     repr_matrix w = {.data = dst, .rows = (size_t)t->ne[1], .cols = (size_t)t->ne[0]};
     bool whole = !levels || levels >= repr_levels(chain);
@@ -104,14 +104,18 @@ static pith_status exact_as_floats(pith_ctx *ctx, const model_archive *a, const 
 
 pith_status archive_coded_as(pith_ctx *ctx, const model_archive *a, const archive_piece *p, unsigned levels,
                              repr_parts *parts, tensor_type type, uint8_t *dst) {
-    size_t n = (size_t)(p->raw_n / sizeof(float)), bad;
+    const archive_tensor *t = &a->index.tensors[p->tensor];
+    size_t n = (size_t)archive_piece_elements(t, p), bad;
     const tensor_type_info *info = tensor_type_of(type);
+    bool exact = p->rule == ARCHIVE_NO_RULE;
+    if (exact && dst && type == t->type) return archive_exact(ctx, a, p, dst);
     if (dst && !archive_writes(type))
         return pith_fail(ctx, PITH_E_UNSUPPORTED, "was %s, which is not written; another type must be asked for",
                          info->name);
     float *floats = pith_alloc(ctx, n * sizeof *floats);
     if (!floats) return pith_alloc_status(ctx);
-    pith_status status = archive_coded(ctx, a, p, levels, parts, floats);
+    pith_status status =
+        exact ? exact_as_floats(ctx, a, p, floats) : archive_coded(ctx, a, p, levels, parts, floats);
     if (!status && dst) {
         blocks_encode(type, floats, dst, n);
         if (!blocks_valid(type, dst, n / info->block, &bad))
@@ -126,7 +130,7 @@ static pith_status read_piece(void *arg, size_t i) {
     size_t number = r->t->first_piece + i;
     const archive_piece *p = &r->a->index.pieces[number];
     const tensor_type_info *type = tensor_type_of(r->t->type);
-    bool coded = r->t->mode == ARCHIVE_CODED;
+    bool coded = p->rule != ARCHIVE_NO_RULE;
     uint64_t first = coded ? p->at * (p->raw_n / sizeof(float)) : p->at / type->block_bytes * type->block; /* element */
     uint8_t *bytes = r->bytes ? r->bytes + first / type->block * type->block_bytes : NULL;
     pith_status status;
@@ -171,10 +175,11 @@ pith_status archive_rest(pith_ctx *ctx, model_archive *a, uint8_t *out) {
 pith_status archive_parts(pith_ctx *ctx, model_archive *a, size_t i, repr_parts *parts) {
     const archive_tensor *t = &a->index.tensors[i];
     if (t->mode != ARCHIVE_CODED) return PITH_OK;
-    float *floats = pith_alloc(ctx, (size_t)a->index.pieces[t->first_piece].raw_n);
+    float *floats = pith_alloc(ctx, (size_t)(t->ne[0] * t->ne[1] * sizeof *floats));
     pith_status status = floats ? PITH_OK : pith_alloc_status(ctx);
     for (size_t k = 0; k < t->n_pieces && !status; k++) {
         const archive_piece *p = &a->index.pieces[t->first_piece + k];
+        if (p->rule == ARCHIVE_NO_RULE) continue;
         status = archive_coded(ctx, a, p, 0, parts, floats);
         if (status) status = say_where(ctx, a, t->first_piece + k + 1, status);
     }

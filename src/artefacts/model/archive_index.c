@@ -10,7 +10,8 @@
 static const uint8_t head_magic[ARCHIVE_MAGIC_BYTES] = {0xF0, 'p', 'm', 'o', 'd', '\r', '\n', 0};
 static const uint8_t tail_magic[4] = {0xF0, 'e', 'n', 'd'};
 
-enum { VERSION = 0x10, FLAG_LOSSY = 1, NAME_MAX_BYTES = 65535, INDEX_LEVEL = 19 };
+enum { VERSION = 0x10, VERSION_BY_MATRIX = 0x11, MODE_BY_MATRIX = ARCHIVE_CODED + PITH_RECIPE_MAX_STAGES };
+enum { FLAG_LOSSY = 1, NAME_MAX_BYTES = 65535, INDEX_LEVEL = 19 };
 
 bool archive_magic(const uint8_t *data, size_t n) {
     return n >= ARCHIVE_MAGIC_BYTES && memcmp(data, head_magic, ARCHIVE_MAGIC_BYTES) == 0;
@@ -44,7 +45,30 @@ static uint64_t pieces_of(const archive_tensor *t) {
     return t->bytes / size + (t->bytes % size != 0);
 }
 
-pith_status archive_lay_out(pith_ctx *ctx, archive_index *x) {
+/* Bytes of one matrix in the original. */
+static uint64_t matrix_bytes(const archive_tensor *t) { return t->bytes / archive_matrices(t); }
+
+/* Piece k of a tensor of that mode. */
+static archive_piece place_piece(const archive_tensor *t, size_t tensor, size_t k, size_t rule) {
+    archive_piece p = {.tensor = tensor, .rule = rule, .at = k};
+    if (rule != ARCHIVE_NO_RULE) {
+        p.raw_n = t->ne[0] * t->ne[1] * sizeof(float);
+    } else {
+        uint64_t size = t->mode == ARCHIVE_CODED ? matrix_bytes(t) : archive_piece_bytes(t->type);
+        p.at = k * size;
+        p.raw_n = PITH_MIN(size, t->bytes - p.at);
+    }
+    return p;
+}
+
+static size_t rule_of(const archive_tensor *t, uint64_t matrix, const pith_recipe *recipe) {
+    if (t->mode != ARCHIVE_CODED) return ARCHIVE_NO_RULE;
+    if (t->rule != ARCHIVE_NO_RULE) return t->rule;
+    size_t rule = archive_rule_for(recipe, t->name, matrix, archive_matrices(t));
+    return rule < recipe->n_rules ? rule : ARCHIVE_NO_RULE;
+}
+
+pith_status archive_lay_out(pith_ctx *ctx, archive_index *x, const pith_recipe *recipe) {
     x->n_rest_pieces = (size_t)((x->rest_n + ARCHIVE_PIECE_BYTES - 1) / ARCHIVE_PIECE_BYTES);
     uint64_t n = x->n_rest_pieces;
     for (size_t i = 0; i < x->n_tensors; i++) {
@@ -59,18 +83,12 @@ pith_status archive_lay_out(pith_ctx *ctx, archive_index *x) {
     for (size_t i = 0; i < x->n_rest_pieces; i++) {
         uint64_t at = i * ARCHIVE_PIECE_BYTES;
         x->pieces[i] = (archive_piece){
-            .tensor = ARCHIVE_REST, .at = at, .raw_n = PITH_MIN(ARCHIVE_PIECE_BYTES, x->rest_n - at)};
+            .tensor = ARCHIVE_REST, .rule = ARCHIVE_NO_RULE, .at = at, .raw_n = PITH_MIN(ARCHIVE_PIECE_BYTES, x->rest_n - at)};
     }
     for (size_t i = 0; i < x->n_tensors; i++) {
         const archive_tensor *t = &x->tensors[i];
-        for (size_t k = 0; k < t->n_pieces; k++) {
-            archive_piece *p = &x->pieces[t->first_piece + k];
-            uint64_t size = archive_piece_bytes(t->type);
-            if (t->mode == ARCHIVE_CODED)
-                *p = (archive_piece){.tensor = i, .at = k, .raw_n = t->ne[0] * t->ne[1] * sizeof(float)};
-            else
-                *p = (archive_piece){.tensor = i, .at = k * size, .raw_n = PITH_MIN(size, t->bytes - k * size)};
-        }
+        for (size_t k = 0; k < t->n_pieces; k++)
+            x->pieces[t->first_piece + k] = place_piece(t, i, k, rule_of(t, k, recipe));
     }
     return PITH_OK;
 }
@@ -93,7 +111,9 @@ static pith_status put_check(pith_ctx *ctx, pith_buffer *out, size_t from) {
 
 pith_status archive_header_put(pith_ctx *ctx, const archive_index *x, pith_buffer *out) {
     size_t start = out->size;
-    uint8_t bytes[2] = {VERSION, x->lossy ? FLAG_LOSSY : 0};
+    bool by_matrix = false;
+    for (size_t i = 0; i < x->n_tensors; i++) by_matrix = by_matrix || archive_by_matrix(&x->tensors[i]);
+    uint8_t bytes[2] = {by_matrix ? VERSION_BY_MATRIX : VERSION, x->lossy ? FLAG_LOSSY : 0};
     pith_status status = pith_buffer_append(ctx, out, head_magic, sizeof head_magic);
     if (!status) status = pith_buffer_append(ctx, out, bytes, sizeof bytes);
     if (!status) status = put_number(ctx, out, x->recipe_n);
@@ -101,9 +121,11 @@ pith_status archive_header_put(pith_ctx *ctx, const archive_index *x, pith_buffe
     return status ? status : put_check(ctx, out, start);
 }
 
-static pith_status put_piece(pith_ctx *ctx, const archive_piece *p, bool coded, pith_buffer *out) {
+static pith_status put_piece(pith_ctx *ctx, const archive_piece *p, bool by_matrix, pith_buffer *out) {
     uint8_t coding = (uint8_t)p->coding;
-    pith_status status = coded ? PITH_OK : pith_buffer_append(ctx, out, &coding, 1);
+    bool coded = p->rule != ARCHIVE_NO_RULE;
+    pith_status status = by_matrix ? put_number(ctx, out, coded ? p->rule + 1 : 0) : PITH_OK;
+    if (!status && !coded) status = pith_buffer_append(ctx, out, &coding, 1);
     if (!status) status = put_number(ctx, out, p->coded_n);
     return status ? status : put_hash(ctx, out, p->hash);
 }
@@ -115,11 +137,12 @@ static pith_status put_tensor(pith_ctx *ctx, const archive_index *x, const archi
     if (!status) status = put_number(ctx, out, t->n_dims);
     for (uint32_t i = 0; i < t->n_dims && !status; i++) status = put_number(ctx, out, t->ne[i]);
     if (!status) status = put_number(ctx, out, t->gap);
-    uint64_t mode = t->mode == ARCHIVE_CODED ? ARCHIVE_CODED + t->rule : t->mode;
+    bool by_matrix = archive_by_matrix(t);
+    uint64_t mode = by_matrix ? MODE_BY_MATRIX : t->mode == ARCHIVE_CODED ? ARCHIVE_CODED + t->rule : t->mode;
     if (!status) status = put_number(ctx, out, mode);
     if (!status && t->mode == ARCHIVE_SAME) status = put_number(ctx, out, t->like);
     for (size_t i = 0; i < t->n_pieces && !status; i++)
-        status = put_piece(ctx, &x->pieces[t->first_piece + i], t->mode == ARCHIVE_CODED, out);
+        status = put_piece(ctx, &x->pieces[t->first_piece + i], by_matrix, out);
     return status;
 }
 
@@ -184,7 +207,8 @@ static uint64_t hash(parser *p) {
 }
 
 /* Every piece takes at least one byte, so that there are never more than bytes. */
-static pith_status get_piece(parser *p, archive_piece *piece, bool coded) {
+static pith_status get_piece(parser *p, archive_piece *piece) {
+    bool coded = piece->rule != ARCHIVE_NO_RULE;
     const uint8_t *coding = coded ? NULL : repr_take(&p->in, 1);
     if (!coded && !coding) return malformed(p, "cut off");
     piece->coded_n = number(p, UINT64_MAX);
@@ -218,10 +242,10 @@ static pith_status get_shape(parser *p, archive_tensor *t) {
 
 static pith_status get_mode(parser *p, size_t i, archive_tensor *t) {
     t->gap = number(p, p->x->rest_n);
-    uint64_t mode = number(p, ARCHIVE_CODED + PITH_RECIPE_MAX_STAGES);
+    uint64_t mode = number(p, MODE_BY_MATRIX);
     t->mode = mode >= ARCHIVE_CODED ? ARCHIVE_CODED : (archive_mode)mode;
     if (t->mode == ARCHIVE_CODED) {
-        t->rule = (size_t)(mode - ARCHIVE_CODED);
+        t->rule = mode == MODE_BY_MATRIX ? ARCHIVE_NO_RULE : (size_t)(mode - ARCHIVE_CODED);
         if (!p->x->lossy) return malformed(p, "a lossy tensor in a lossless archive");
         if (!archive_codable(t)) return malformed(p, "a coded tensor that is no matrix of floats");
     }
@@ -236,13 +260,30 @@ static pith_status get_mode(parser *p, size_t i, archive_tensor *t) {
     return p->bad ? malformed(p, "a malformed number") : PITH_OK;
 }
 
-/* The pieces of one tensor, or of the rest, are appended to those before. */
-static pith_status get_pieces(parser *p, pith_buffer *pieces, size_t tensor, uint64_t n, uint64_t size, uint64_t total) {
-    bool coded = tensor != ARCHIVE_REST && p->x->tensors[tensor].mode == ARCHIVE_CODED;
+/* Pieces are appended to those before. */
+static pith_status get_rest(parser *p, pith_buffer *pieces, uint64_t n) {
     for (uint64_t k = 0; k < n; k++) {
-        archive_piece piece = {.tensor = tensor, .at = coded ? k : k * size};
-        piece.raw_n = coded ? size : PITH_MIN(size, total - k * size);
-        pith_status status = get_piece(p, &piece, coded);
+        uint64_t at = k * ARCHIVE_PIECE_BYTES;
+        archive_piece piece = {.tensor = ARCHIVE_REST, .rule = ARCHIVE_NO_RULE, .at = at};
+        piece.raw_n = PITH_MIN(ARCHIVE_PIECE_BYTES, p->x->rest_n - at);
+        pith_status status = get_piece(p, &piece);
+        if (!status) status = pith_buffer_append(p->ctx, pieces, &piece, sizeof piece);
+        if (status) return status;
+    }
+    return PITH_OK;
+}
+
+static pith_status get_pieces(parser *p, pith_buffer *pieces, size_t tensor, size_t n) {
+    const archive_tensor *t = &p->x->tensors[tensor];
+    for (size_t k = 0; k < n; k++) {
+        size_t rule = t->mode == ARCHIVE_CODED ? t->rule : ARCHIVE_NO_RULE;
+        if (archive_by_matrix(t)) {
+            uint64_t own = number(p, PITH_RECIPE_MAX_STAGES);
+            if (p->bad) return malformed(p, "a matrix without its rule");
+            if (own) rule = (size_t)own - 1;
+        }
+        archive_piece piece = place_piece(t, tensor, k, rule);
+        pith_status status = get_piece(p, &piece);
         if (!status) status = pith_buffer_append(p->ctx, pieces, &piece, sizeof piece);
         if (status) return status;
     }
@@ -264,8 +305,7 @@ static pith_status get_tensor(parser *p, size_t i, pith_buffer *pieces) {
     uint64_t n = pieces_of(t);
     if (n > (uint64_t)(p->in.end - p->in.p)) return malformed(p, "more pieces than it has bytes");
     t->n_pieces = (size_t)n;
-    uint64_t size = t->mode == ARCHIVE_CODED ? t->ne[0] * t->ne[1] * sizeof(float) : archive_piece_bytes(t->type);
-    return get_pieces(p, pieces, i, n, size, t->bytes);
+    return get_pieces(p, pieces, i, t->n_pieces);
 }
 
 /* The tensors and the rest make up the original, the pieces the archive up to the index. */
@@ -292,7 +332,7 @@ static pith_status get_index(parser *p, pith_buffer *pieces) {
     uint64_t n = (x->rest_n + ARCHIVE_PIECE_BYTES - 1) / ARCHIVE_PIECE_BYTES;
     if (n > (uint64_t)(p->in.end - p->in.p)) return malformed(p, "more pieces than it has bytes");
     x->n_rest_pieces = (size_t)n;
-    pith_status status = get_pieces(p, pieces, ARCHIVE_REST, n, ARCHIVE_PIECE_BYTES, x->rest_n);
+    pith_status status = get_rest(p, pieces, n);
     if (status) return status;
     uint64_t left = (uint64_t)(p->in.end - p->in.p), n_tensors = number(p, UINT32_MAX);
     if (p->bad || n_tensors > left / 5) return malformed(p, "more tensors than it has bytes");

@@ -1,5 +1,7 @@
-/* Which rule of a recipe a tensor gets: the first whose pattern names it. */
+/* Which rule of a recipe a tensor gets, or a matrix of a stack: the first whose pattern names either. */
 #include "artefacts/model/archive_parts.h"
+
+#include <stdio.h>
 
 /* One glob: * any text, ? one character, [...] one of a set with ranges, ! or ^ in front for all others.
  * The last * is taken back by one character at a time: linear in name times pattern. */
@@ -62,10 +64,30 @@ bool archive_matches(const char *pattern, const char *name, size_t name_n) {
     }
 }
 
-size_t archive_rule_for(const pith_recipe *recipe, const archive_tensor *t) {
-    for (size_t i = 0; i < recipe->n_rules; i++)
-        if (archive_matches(recipe->rules[i].pattern, t->name.data, t->name.size)) return i;
+/* Names of stacks longer than this have no names for their matrices. */
+#define MATRIX_NAME 320
+
+size_t archive_rule_for(const pith_recipe *recipe, meta_string name, uint64_t matrix, uint64_t n) {
+    char own[MATRIX_NAME];
+    int own_n = 0;
+    if (n > 1 && name.size < MATRIX_NAME - 24)
+        own_n = snprintf(own, sizeof own, "%.*s:%llu", (int)name.size, name.data, (unsigned long long)matrix);
+    for (size_t i = 0; i < recipe->n_rules; i++) {
+        const char *pattern = recipe->rules[i].pattern;
+        if (archive_matches(pattern, name.data, name.size)) return i;
+        if (own_n > 0 && strchr(pattern, ':') && archive_matches(pattern, own, (size_t)own_n)) return i;
+    }
     return recipe->n_rules;
+}
+
+bool archive_one_rule(const pith_recipe *recipe, meta_string name, uint64_t n, size_t *rule) {
+    bool single = false; /* whether some rule may name single matrices */
+    for (size_t i = 0; i < recipe->n_rules; i++)
+        single = single || (recipe->rules[i].pattern && strchr(recipe->rules[i].pattern, ':'));
+    *rule = archive_rule_for(recipe, name, 0, n);
+    for (uint64_t k = 1; single && k < n; k++)
+        if (archive_rule_for(recipe, name, k, n) != *rule) return false;
+    return true;
 }
 
 pith_status archive_recipe(pith_ctx *ctx, const char *text, size_t size, pith_recipe **recipe) {

@@ -24,8 +24,9 @@ struct model_archive {
 void archive_index_free(pith_ctx *ctx, archive_index *x);
 /* Bytes of one piece of an exact tensor: whole blocks. */
 uint64_t archive_piece_bytes(tensor_type type);
-/* Fills pieces from tensors and rest_n: whose they are, where, how long. Coded lengths stay 0. */
-pith_status archive_lay_out(pith_ctx *ctx, archive_index *x);
+/* Fills pieces from tensors and rest_n: whose they are, by which rule of the recipe (NULL: none is coded), where, how
+ * long. Coded lengths stay 0. */
+pith_status archive_lay_out(pith_ctx *ctx, archive_index *x, const pith_recipe *recipe);
 pith_status archive_header_put(pith_ctx *ctx, const archive_index *x, pith_buffer *out);
 /* Index and tail. */
 pith_status archive_index_put(pith_ctx *ctx, const archive_index *x, pith_buffer *out);
@@ -34,6 +35,9 @@ pith_status archive_index_get(pith_ctx *ctx, const uint8_t *data, uint64_t size,
 /* What a coded tensor consists of. */
 static inline uint64_t archive_rows(const archive_tensor *t) { return t->ne[1]; }
 static inline uint64_t archive_matrices(const archive_tensor *t) { return t->n_elements / (t->ne[0] * t->ne[1]); }
+static inline bool archive_by_matrix(const archive_tensor *t) {
+    return t->mode == ARCHIVE_CODED && t->rule == ARCHIVE_NO_RULE;
+}
 /* Whether a rule may code it: floats in matrices. */
 bool archive_codable(const archive_tensor *t);
 
@@ -51,11 +55,16 @@ static inline const archive_tensor *archive_stored(const archive_index *x, size_
 }
 /* The type that tensor i is written in. */
 tensor_type archive_written_type(const archive_index *x, const archive_wish *wish, size_t i);
+/* Elements of a piece of a tensor. */
+static inline uint64_t archive_piece_elements(const archive_tensor *t, const archive_piece *p) {
+    const tensor_type_info *type = tensor_type_of(t->type);
+    return p->rule != ARCHIVE_NO_RULE ? p->raw_n / sizeof(float) : p->raw_n / type->block_bytes * type->block;
+}
 /* One exact piece into dst[raw_n]; one coded matrix, or some levels of it, into dst[rows][cols]. */
 pith_status archive_exact(pith_ctx *ctx, const model_archive *a, const archive_piece *p, uint8_t *dst);
 pith_status archive_coded(pith_ctx *ctx, const model_archive *a, const archive_piece *p, unsigned levels,
                           repr_parts *parts, float *dst);
-/* A coded piece in a type; dst = NULL: only checked. */
+/* A piece of a coded tensor in a type; dst = NULL: only checked. */
 pith_status archive_coded_as(pith_ctx *ctx, const model_archive *a, const archive_piece *p, unsigned levels,
                              repr_parts *parts, tensor_type type, uint8_t *dst);
 /* Of threads: number of the first piece that failed, 0 when none; the message of the session is its. */
@@ -102,7 +111,10 @@ pith_status archive_zstd_decode(pith_ctx *ctx, const uint8_t *src, size_t n, uin
 
 /* Whether a name matches a pattern of a rule: globs with commas between them. */
 bool archive_matches(const char *pattern, const char *name, size_t name_n);
-/* The rule for a tensor: a number below recipe->n_rules, or n_rules when none names it. */
-size_t archive_rule_for(const pith_recipe *recipe, const archive_tensor *t);
+/* The rule for matrix number `matrix` of the `n` that a tensor is made of: the first whose pattern matches the tensor's
+ * name or, of a stack (n > 1) and with a colon in it, "NAME:MATRIX". A number below recipe->n_rules, or n_rules when none does. */
+size_t archive_rule_for(const pith_recipe *recipe, meta_string name, uint64_t matrix, uint64_t n);
+/* The same for all of them: *rule when they agree; false when not. */
+bool archive_one_rule(const pith_recipe *recipe, meta_string name, uint64_t n, size_t *rule);
 
 #endif

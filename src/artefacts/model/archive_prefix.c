@@ -9,11 +9,13 @@ typedef struct stack {
 
 static pith_status measure(pith_ctx *ctx, const model_archive *a, size_t tensor, stack *s) {
     const archive_tensor *t = &a->index.tensors[tensor];
-    const repr_chain *chain = a->chains[t->rule];
-    *s = (stack){.tensor = tensor, .n = repr_levels(chain)};
+    *s = (stack){.tensor = tensor};
     pith_status status = PITH_OK;
     for (size_t k = 0; k < t->n_pieces && !status; k++) {
         const archive_piece *p = &a->index.pieces[t->first_piece + k];
+        const repr_chain *chain = p->rule != ARCHIVE_NO_RULE ? a->chains[p->rule] : NULL;
+        if (!chain || !repr_levels(chain)) continue;
+        s->n = PITH_MAX(s->n, repr_levels(chain));
         const repr_reader in = {.p = a->data + p->offset, .end = a->data + p->offset + p->coded_n};
         status = repr_level_bytes(ctx, chain, in, s->bytes);
         if (status) status = archive_blame(ctx, &a->index, t->first_piece + k, status);
@@ -47,9 +49,11 @@ pith_status archive_prefix(pith_ctx *ctx, model_archive *a, uint64_t bytes, unsi
     if (!stacks) return pith_alloc_status(ctx);
     pith_status status = PITH_OK;
     for (size_t i = 0; i < x->n_tensors && !status; i++) {
-        if (x->tensors[i].mode != ARCHIVE_CODED || !repr_levels(a->chains[x->tensors[i].rule])) continue;
-        stack *s = &stacks[info->stacks++];
+        if (x->tensors[i].mode != ARCHIVE_CODED) continue;
+        stack *s = &stacks[info->stacks];
         status = measure(ctx, a, i, s);
+        if (!s->n) continue;
+        info->stacks++;
         for (unsigned l = 1; l < s->n; l++) info->least -= s->bytes[l];
         info->of = PITH_MAX(info->of, s->n);
         levels[i] = 1;

@@ -59,10 +59,11 @@ static pith_status make_chains(pith_ctx *ctx, model_archive *a) {
     if (!a->chains) return pith_alloc_status(ctx);
     for (unsigned i = 0; i < a->recipe->n_rules && !status; i++)
         status = repr_chain_new(ctx, &a->recipe->rules[i], &a->chains[i]);
-    for (size_t i = 0; i < x->n_tensors && !status; i++)
-        if (x->tensors[i].mode == ARCHIVE_CODED && x->tensors[i].rule >= a->recipe->n_rules)
-            status = pith_fail(ctx, PITH_E_FORMAT, "a tensor coded by rule %zu of %u", x->tensors[i].rule,
-                               a->recipe->n_rules);
+    for (size_t i = 0; i < x->n_pieces && !status; i++) {
+        size_t rule = x->pieces[i].rule;
+        if (rule != ARCHIVE_NO_RULE && rule >= a->recipe->n_rules)
+            status = pith_fail(ctx, PITH_E_FORMAT, "a tensor coded by rule %zu of %u", rule, a->recipe->n_rules);
+    }
     return status;
 }
 
@@ -71,8 +72,11 @@ static pith_status check_time(pith_ctx *ctx, const model_archive *a, double max_
     for (size_t i = 0; i < a->index.n_tensors; i++) {
         const archive_tensor *t = &a->index.tensors[i];
         const archive_tensor *like = t->mode == ARCHIVE_SAME ? &a->index.tensors[t->like] : t;
-        if (like->mode == ARCHIVE_CODED)
-            ns += (double)t->n_elements * NS_PER_ELEMENT * repr_chain_cost(a->chains[like->rule]);
+        for (size_t k = 0; like->mode == ARCHIVE_CODED && k < like->n_pieces; k++) {
+            const archive_piece *p = &a->index.pieces[like->first_piece + k];
+            if (p->rule != ARCHIVE_NO_RULE)
+                ns += (double)(p->raw_n / sizeof(float)) * NS_PER_ELEMENT * repr_chain_cost(a->chains[p->rule]);
+        }
     }
     double limit = max_seconds > 0 ? max_seconds : FREE_SECONDS + SECONDS_PER_BYTE * (double)a->size;
     if (ns / 1e9 <= limit) return PITH_OK;
@@ -162,8 +166,14 @@ static const archive_tensor *original_of(const model_archive *a, size_t i) {
 
 const pith_recipe_rule *archive_rule(const model_archive *a, size_t tensor) {
     const archive_tensor *t = original_of(a, tensor);
-    return t->mode == ARCHIVE_CODED ? &a->recipe->rules[t->rule] : NULL;
+    for (size_t k = 0; t->mode == ARCHIVE_CODED && k < t->n_pieces; k++) {
+        size_t rule = a->index.pieces[t->first_piece + k].rule;
+        if (rule != ARCHIVE_NO_RULE) return &a->recipe->rules[rule];
+    }
+    return NULL;
 }
+
+const pith_recipe_rule *archive_rule_at(const model_archive *a, size_t rule) { return &a->recipe->rules[rule]; }
 
 size_t archive_find(const model_archive *a, const char *name, size_t name_n) {
     const archive_tensor wanted = {.name = {name, name_n}};

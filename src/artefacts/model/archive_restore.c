@@ -29,7 +29,7 @@ static size_t bytes_of(const streaming *s, const archive_tensor *t, const archiv
     if (t->mode != ARCHIVE_CODED) return (size_t)p->raw_n;
     if (s->flow->only_check) return 0;
     const tensor_type_info *type = tensor_type_of(archive_written_type(&s->a->index, s->wish, tensor));
-    return (size_t)(p->raw_n / sizeof(float) / type->block * type->block_bytes);
+    return (size_t)(archive_piece_elements(t, p) / type->block * type->block_bytes);
 }
 
 /* The next pieces, as many as memory and threads suggest. */

@@ -100,10 +100,12 @@ static pith_status choose_rules(writer *w) {
         status = repr_chain_new(ctx, &w->recipe->rules[i], &w->chains[i]);
     for (size_t i = 0; i < w->x.n_tensors && !status; i++) {
         archive_tensor *t = &w->x.tensors[i];
-        size_t rule = archive_rule_for(w->recipe, t);
-        if (rule == w->recipe->n_rules || !archive_codable(t) || !is_finite(w, i)) continue;
+        size_t rule;
+        if (!archive_codable(t)) continue;
+        bool one = archive_one_rule(w->recipe, t->name, archive_matrices(t), &rule);
+        if ((one && rule == w->recipe->n_rules) || !is_finite(w, i)) continue;
         t->mode = ARCHIVE_CODED;
-        t->rule = rule;
+        t->rule = one ? rule : ARCHIVE_NO_RULE;
         w->x.lossy = true;
     }
     if (status || !w->x.lossy) return status;
@@ -129,7 +131,7 @@ static int by_hash(const void *a, const void *b) {
 static bool same_fate(const writer *w, const archive_tensor *a, const archive_tensor *b) {
     if (a->type != b->type || a->n_elements != b->n_elements || a->mode != b->mode) return false;
     if (a->mode != ARCHIVE_CODED) return true;
-    return a->rule == b->rule && !w->options->stats && a->ne[0] == b->ne[0] && a->ne[1] == b->ne[1];
+    return a->rule == b->rule && a->rule != ARCHIVE_NO_RULE && !w->options->stats && a->ne[0] == b->ne[0] && a->ne[1] == b->ne[1];
 }
 
 static pith_status find_twins(writer *w) {
@@ -210,7 +212,7 @@ static pith_status code_matrix(const writer *w, archive_piece *p, pith_buffer *o
     if (!status) {
         get_floats(w, p, floats);
         repr_matrix matrix = {.data = floats, .rows = rows, .cols = cols};
-        status = repr_encode_over(w->ctx, w->chains[t->rule], &matrix, &stats, out, restored);
+        status = repr_encode_over(w->ctx, w->chains[p->rule], &matrix, &stats, out, restored);
         if (!status) p->hash = pith_hash64(restored, n * sizeof *restored);
     }
     if (!status && w->options->loss) {
@@ -226,7 +228,7 @@ static pith_status code_matrix(const writer *w, archive_piece *p, pith_buffer *o
 static void add_loss(writer *w, const archive_piece *p, const matrix_loss *lost) {
     archive_loss *loss = w->options->loss;
     const archive_tensor *t = p->tensor == ARCHIVE_REST ? NULL : &w->x.tensors[p->tensor];
-    if (!loss || !t || t->mode != ARCHIVE_CODED) return;
+    if (!loss || !t || p->rule == ARCHIVE_NO_RULE) return;
     double weights = (double)p->raw_n / sizeof(float), relative = lost->square > 0 ? lost->error / lost->square : 0;
     loss->weights += p->raw_n / sizeof(float);
     w->error += lost->error;
@@ -252,7 +254,7 @@ static pith_status code_piece(void *arg, size_t job) {
     pith_status status;
     w->lost[job] = (matrix_loss){0};
     if (pith_cancelled(w->ctx)) return pith_fail(w->ctx, PITH_E_CANCELLED, "cancelled");
-    if (p->tensor != ARCHIVE_REST && w->x.tensors[p->tensor].mode == ARCHIVE_CODED) {
+    if (p->rule != ARCHIVE_NO_RULE) {
         status = code_matrix(w, p, out, &w->lost[job]);
     } else {
         bool rest = p->tensor == ARCHIVE_REST;
@@ -275,14 +277,14 @@ static pith_status say_where(writer *w, pith_status status) {
 
 /* Roughly what a piece needs while it is coded: a matrix also the factor of its Gram matrix. */
 static uint64_t memory_of(const writer *w, const archive_piece *p) {
-    const archive_tensor *t = p->tensor == ARCHIVE_REST ? NULL : &w->x.tensors[p->tensor];
-    if (!t || t->mode != ARCHIVE_CODED) return 4 * p->raw_n;
-    return (uint64_t)(repr_memory(w->chains[t->rule]) * (double)p->raw_n) + (w->options->stats ? 12 * t->ne[0] * t->ne[0] : 0);
+    if (p->rule == ARCHIVE_NO_RULE) return 4 * p->raw_n;
+    uint64_t cols = w->x.tensors[p->tensor].ne[0];
+    return (uint64_t)(repr_memory(w->chains[p->rule]) * (double)p->raw_n) + (w->options->stats ? 12 * cols * cols : 0);
 }
 
 /* Bytes of the original behind a piece, for progress. */
 static uint64_t original_of(const writer *w, const archive_piece *p) {
-    if (p->tensor == ARCHIVE_REST || w->x.tensors[p->tensor].mode != ARCHIVE_CODED) return p->raw_n;
+    if (p->rule == ARCHIVE_NO_RULE) return p->raw_n;
     return w->x.tensors[p->tensor].bytes / w->x.tensors[p->tensor].n_pieces;
 }
 
@@ -331,7 +333,7 @@ static pith_status run(writer *w, const tensor_file *f) {
     if (!status) status = gather_rest(w);
     if (!status) status = choose_rules(w);
     if (!status) status = find_twins(w);
-    if (!status) status = archive_lay_out(w->ctx, &w->x);
+    if (!status) status = archive_lay_out(w->ctx, &w->x, w->recipe);
     if (status) return status;
     w->x.original_n = w->size;
     w->x.original_hash = pith_hash64(w->data, w->size);

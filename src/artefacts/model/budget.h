@@ -16,15 +16,19 @@ typedef struct model_variants_options {
     size_t n_levels;           /* at most MODEL_MAX_LEVELS */
     const model_stats *stats;  /* NULL: none */
     const char *only;          /* patterns of the tensors that take part; NULL: all matrices */
+    bool experts;              /* every matrix of a stack, as experts are, is a unit of its own */
     bool keep;                 /* what decoding gives stays in memory, for many a put; else put codes again */
 } model_variants_options;
 
-/* A tensor, whose matrices all get one level. */
+/* A tensor, whose matrices all get one level, or one matrix of a stack. */
 typedef struct model_unit {
     size_t tensor; /* in the base */
+    uint32_t part, n_parts; /* its matrices of the tensor */
+    bool single;            /* one of a stack */
     uint64_t weights;
     double norm;   /* |W|^2 */
-    double energy; /* tr(W H W^T): mean square of the outputs, summed; the norm where nothing is known */
+    double energy; /* tr(W H W^T): mean square of the outputs over all tokens, summed; the norm where nothing is known */
+    double share;  /* of the tokens that reach it: 1 but for experts, whose popularity it is */
     double slope;  /* KL in nats for each unit of relative output error; 0 until measured */
 } model_unit;
 
@@ -64,7 +68,7 @@ pith_status model_variants_put_all(pith_ctx *ctx, const model_variants *v, const
 pith_status model_variants_slopes(pith_ctx *ctx, model_variants *v, model_overlay *o, const model_ruler *r,
                                   size_t n_chunks);
 /* The same in about so many trials (0: any number) where there are more units: those of neighbouring layers that differ
- * in the layer alone are tried together, and their slopes are one. */
+ * in the layer alone, and neighbouring experts, are tried together, and their slopes are one times the share. */
 pith_status model_variants_slopes_in(pith_ctx *ctx, model_variants *v, model_overlay *o, const model_ruler *r,
                                      size_t n_chunks, uint32_t trials);
 
@@ -86,9 +90,10 @@ void model_variants_rows(const model_variants *v, model_loss loss, alloc_row *ro
 /* Appends the recipe of a choice: for each level that is used a rule whose patterns name its tensors, layers together
  * where they can be. It is checked to give every tensor what was chosen, and no rule to any other matrix. */
 pith_status model_variants_recipe(pith_ctx *ctx, const model_variants *v, const uint32_t *rows, pith_buffer *out);
-/* The same for tensors[n] of base, in their order there, which get levels[level[n]], at most MODEL_MAX_LEVELS. */
-pith_status model_rules_print(pith_ctx *ctx, const tensor_file *base, const size_t *tensors, const uint32_t *level,
-                              uint32_t n, const char *const *levels, uint32_t n_levels, pith_buffer *out);
+/* The same for tensors[n] of base, in their order there, which get levels[level[n]], at most MODEL_MAX_LEVELS. parts
+ * (NULL: none) are numbers of single matrices of stacks, all of a stack in a row, or UINT32_MAX for whole tensors. */
+pith_status model_rules_print(pith_ctx *ctx, const tensor_file *base, const size_t *tensors, const uint32_t *parts,
+                              const uint32_t *level, uint32_t n, const char *const *levels, uint32_t n_levels, pith_buffer *out);
 
 /* ---- choosing (budget.c) -------------------------------------------------------------------------------------- */
 

@@ -1,5 +1,6 @@
 /* A choice as the text of a recipe. Names that differ in a number alone, as those of layers do, are written together:
- * blk.*.attn_q.weight where all of them got one level, blk.1[0-3].attn_q.weight where some did. */
+ * blk.*.attn_q.weight where all of them got one level, blk.1[0-3].attn_q.weight where some did. Experts whose stack has
+ * more than one level have their number behind its name. */
 #include "artefacts/model/archive_parts.h"
 #include "artefacts/model/budget.h"
 
@@ -7,6 +8,8 @@
 
 typedef struct unit_name {
     const char *name;
+    char *own; /* name, where it is a matrix's and not the tensor's */
+    size_t stem; /* bytes of the tensor's own name */
     size_t size, number_at, number_n; /* the first number that stands between dots; number_n 0: none */
     uint32_t level;
     bool done;
@@ -38,13 +41,14 @@ static void find_number(unit_name *u) {
     }
 }
 
-/* Whether the two differ in the number at most. */
-static bool alike(const unit_name *a, const unit_name *b) {
+/* Whether what is before the ends differs in the number at most. */
+static bool alike_up_to(const unit_name *a, size_t end, const unit_name *b, size_t end_b) {
     if (!a->number_n || !b->number_n || a->number_at != b->number_at) return false;
     size_t rest = a->number_at + a->number_n, rest_b = b->number_at + b->number_n;
-    return memcmp(a->name, b->name, a->number_at) == 0 && a->size - rest == b->size - rest_b &&
-           memcmp(a->name + rest, b->name + rest_b, a->size - rest) == 0;
+    return memcmp(a->name, b->name, a->number_at) == 0 && end - rest == end_b - rest_b &&
+           memcmp(a->name + rest, b->name + rest_b, end - rest) == 0;
 }
+static bool alike(const unit_name *a, const unit_name *b) { return alike_up_to(a, a->size, b, b->size); }
 
 /* Digits of a set, runs as 0-3: out[>= 20]. */
 static size_t digits_of(unsigned set, char *out) {
@@ -77,6 +81,8 @@ static pith_status put_group(recipe_text *t, size_t i, bool *first) {
     bool all = true;
     uint32_t members = 0;
     for (size_t k = 0; k < t->n && u->number_n; k++) {
+        /* A pattern for all layers would name the experts of stacks that have one name, and the other way round. */
+        if (!u->own != !t->names[k].own) all = all && !alike_up_to(u, u->stem, &t->names[k], t->names[k].stem);
         if (!alike(u, &t->names[k])) continue;
         all = all && t->names[k].level == u->level;
         members++;
@@ -134,12 +140,19 @@ static pith_status check(recipe_text *t, size_t from) {
     if (status) return status;
     for (size_t i = 0, unit = 0; i < f->n_tensors && !status; i++) {
         const tensor_view *v = &f->tensors[i];
-        unsigned rule = 0, want = recipe->n_rules;
-        while (rule < recipe->n_rules && !archive_matches(recipe->rules[rule].pattern, v->name.data, v->name.size)) rule++;
         if (!model_overlay_takes(v)) continue;
-        uint32_t level = t->names[unit++].level;
-        if (level != NONE) want = rule_of_level[level];
-        if (rule != want)
+        uint64_t n = v->n_elements / (v->ne[0] * v->ne[1]);
+        bool single = t->names[unit].own != NULL, good = true;
+        for (uint64_t k = 0; k < (single ? n : 1); k++) {
+            uint32_t level = t->names[unit++].level;
+            size_t rule, want = level != NONE ? rule_of_level[level] : recipe->n_rules;
+            if (single)
+                rule = archive_rule_for(recipe, v->name, k, n);
+            else
+                good = archive_one_rule(recipe, v->name, n, &rule);
+            good = good && rule == want;
+        }
+        if (!good)
             status = pith_fail(t->ctx, PITH_E_UNSUPPORTED, "no patterns tell the tensor '%.*s' from others",
                                (int)PITH_MIN(v->name.size, 80u), v->name.data);
     }
@@ -172,26 +185,50 @@ static pith_status put_rules(recipe_text *t, size_t from) {
     return status ? status : check(t, from);
 }
 
-pith_status model_rules_print(pith_ctx *ctx, const tensor_file *base, const size_t *tensors, const uint32_t *level,
-                              uint32_t n, const char *const *levels, uint32_t n_levels, pith_buffer *out) {
+/* One name for tensor i, or as many as it has matrices when they have levels of their own. *u: the next unit. */
+static pith_status add_names(recipe_text *t, size_t i, const size_t *tensors, const uint32_t *parts,
+                             const uint32_t *level, uint32_t n, uint32_t *u) {
+    const tensor_view *view = &t->base->tensors[i];
+    bool takes_part = *u < n && tensors[*u] == i, alike = true;
+    uint32_t count = 0;
+    while (takes_part && *u + count < n && tensors[*u + count] == i) {
+        alike = alike && level[*u + count] == level[*u];
+        count++;
+    }
+    bool single = takes_part && parts && parts[*u] != UINT32_MAX && !alike;
+    for (uint32_t k = 0; k < (single ? count : 1); k++) {
+        unit_name *name = &t->names[t->n++];
+        *name = (unit_name){
+            .name = view->name.data, .stem = view->name.size, .size = view->name.size, .level = NONE, .done = !takes_part};
+        if (single) {
+            size_t room = view->name.size + 16;
+            if (!(name->own = pith_alloc(t->ctx, room))) return pith_alloc_status(t->ctx);
+            name->size = (size_t)snprintf(name->own, room, "%.*s:%u", (int)view->name.size, view->name.data,
+                                          (unsigned)parts[*u + k]);
+            name->name = name->own;
+        }
+        find_number(name);
+        if (takes_part) name->level = level[*u + k];
+    }
+    *u += count;
+    if (takes_part && !plain(view))
+        return pith_fail(t->ctx, PITH_E_UNSUPPORTED, "a recipe cannot name the tensor '%.*s'",
+                         (int)PITH_MIN(view->name.size, 80u), view->name.data);
+    return PITH_OK;
+}
+
+pith_status model_rules_print(pith_ctx *ctx, const tensor_file *base, const size_t *tensors, const uint32_t *parts,
+                              const uint32_t *level, uint32_t n, const char *const *levels, uint32_t n_levels,
+                              pith_buffer *out) {
     recipe_text t = {.ctx = ctx, .base = base, .levels = levels, .n_levels = n_levels, .out = out};
-    t.names = pith_zalloc(ctx, PITH_MAX(base->n_tensors, 1u) * sizeof *t.names);
+    t.names = pith_zalloc(ctx, (base->n_tensors + n + 1) * sizeof *t.names);
     if (!t.names) return pith_alloc_status(ctx);
     pith_status status = PITH_OK;
-    for (size_t i = 0, u = 0; i < base->n_tensors && !status; i++) {
-        const tensor_view *view = &base->tensors[i];
-        bool takes_part = u < n && tensors[u] == i;
-        if (!model_overlay_takes(view)) continue;
-        unit_name *name = &t.names[t.n++];
-        *name = (unit_name){.name = view->name.data, .size = view->name.size, .level = NONE, .done = !takes_part};
-        find_number(name);
-        if (!takes_part) continue;
-        name->level = level[u++];
-        if (!plain(view))
-            status = pith_fail(ctx, PITH_E_UNSUPPORTED, "a recipe cannot name the tensor '%.*s'",
-                               (int)PITH_MIN(view->name.size, 80u), view->name.data);
-    }
+    uint32_t u = 0;
+    for (size_t i = 0; i < base->n_tensors && !status; i++)
+        if (model_overlay_takes(&base->tensors[i])) status = add_names(&t, i, tensors, parts, level, n, &u);
     if (!status) status = put_rules(&t, out->size);
+    for (size_t i = 0; i < t.n; i++) pith_free(ctx, t.names[i].own);
     pith_free(ctx, t.names);
     return status;
 }
@@ -200,14 +237,18 @@ pith_status model_variants_recipe(pith_ctx *ctx, const model_variants *v, const 
     uint32_t n = model_variants_units(v), n_levels = model_variants_levels(v);
     const char *levels[MODEL_MAX_LEVELS];
     size_t *tensors = pith_alloc(ctx, n * sizeof *tensors);
-    uint32_t *level = tensors ? pith_alloc(ctx, n * sizeof *level) : NULL;
+    uint32_t *level = tensors ? pith_alloc(ctx, 2 * (size_t)n * sizeof *level) : NULL;
+    uint32_t *parts = level ? level + n : NULL;
     pith_status status = level ? PITH_OK : pith_alloc_status(ctx);
     for (uint32_t l = 0; l < n_levels; l++) levels[l] = model_variants_text(v, l);
     for (uint32_t u = 0; u < n && !status; u++) {
-        tensors[u] = model_variants_unit(v, u)->tensor;
+        const model_unit *unit = model_variants_unit(v, u);
+        tensors[u] = unit->tensor;
+        parts[u] = unit->single ? unit->part : UINT32_MAX;
         level[u] = rows[u] - u * n_levels;
     }
-    if (!status) status = model_rules_print(ctx, model_variants_base(v), tensors, level, n, levels, n_levels, out);
+    if (!status)
+        status = model_rules_print(ctx, model_variants_base(v), tensors, parts, level, n, levels, n_levels, out);
     pith_free(ctx, level);
     pith_free(ctx, tensors);
     return status;

@@ -1,6 +1,6 @@
 /* Every matrix of a model at every level: bytes, errors and what decoding gives. */
 #include "artefacts/model/archive_parts.h"
-#include "artefacts/model/budget.h"
+#include "artefacts/model/budget_parts.h"
 #include "math/dense/dense.h"
 
 #include <math.h>
@@ -8,19 +8,6 @@
 #define NAME_MAX_BYTES 256
 
 const char *const model_loss_names[MODEL_LOSSES] = {"weights", "outputs", "energy", "share", "kl"};
-
-struct model_variants {
-    const tensor_file *base;
-    const model_stats *stats;
-    uint32_t n_units, n_levels;
-    model_unit *units;
-    model_variant *at;      /* [units][levels] */
-    float **kept;           /* [units][levels] elements of the tensor; NULL: not kept */
-    char **texts;           /* [levels] */
-    pith_recipe **recipes;  /* [levels] */
-    repr_chain **chains;    /* [levels] */
-    uint64_t weights, other_weights, other_bytes;
-};
 
 void model_variants_free(pith_ctx *ctx, model_variants *v) {
     if (!v) return;
@@ -50,18 +37,16 @@ uint64_t model_variants_other_bytes(const model_variants *v) { return v->other_b
 /* ---- one matrix at one level ---- */
 
 typedef struct variant_job {
-    uint32_t unit, level, part;
+    uint32_t unit, level, part; /* part: of the tensor */
     uint64_t bytes;
     double weights, outputs; /* relative errors */
     double norm, energy;     /* what they are relative to */
 } variant_job;
 
-static const tensor_view *view_of(const model_variants *v, uint32_t unit) {
-    return &v->base->tensors[v->units[unit].tensor];
-}
+static uint32_t parts_of(const tensor_view *t) { return (uint32_t)(t->n_elements / (t->ne[0] * t->ne[1])); }
 
 static pith_status stats_of(pith_ctx *ctx, const model_variants *v, const variant_job *j, repr_stats *out) {
-    const tensor_view *t = view_of(v, j->unit);
+    const tensor_view *t = variants_view(v, j->unit);
     char name[NAME_MAX_BYTES];
     *out = (repr_stats){0};
     if (!v->stats || t->name.size >= sizeof name) return PITH_OK;
@@ -109,9 +94,21 @@ static pith_status energy_of(pith_ctx *ctx, const repr_matrix *w, const repr_sta
     return status;
 }
 
+/* Of all tokens, those that were sent to a matrix of a stack. */
+static double share_of(const model_variants *v, const tensor_view *t, uint32_t part) {
+    char name[NAME_MAX_BYTES];
+    double all = 0;
+    if (!v->stats || t->name.size >= sizeof name || parts_of(t) == 1) return 1;
+    memcpy(name, t->name.data, t->name.size);
+    name[t->name.size] = 0;
+    const model_stats_entry *e = model_stats_entry_of(v->stats, name);
+    for (size_t i = 0; i < model_stats_count(v->stats); i++) all = fmax(all, model_stats_at(v->stats, i)->seen[0]);
+    return e && part < e->parts && all > 0 ? fmin(e->seen[part] / all, 1) : 1;
+}
+
 /* restored [rows][cols] */
 static pith_status code_matrix(pith_ctx *ctx, const model_variants *v, variant_job *j, bool judge, float *restored) {
-    const tensor_view *t = view_of(v, j->unit);
+    const tensor_view *t = variants_view(v, j->unit);
     repr_stats stats;
     pith_buffer code = {0};
     pith_status status = stats_of(ctx, v, j, &stats);
@@ -128,6 +125,7 @@ static pith_status code_matrix(pith_ctx *ctx, const model_variants *v, variant_j
         j->outputs = e.outputs;
         j->norm = squares(w.data, w.rows * w.cols);
         if (!status) status = energy_of(ctx, &w, &stats, &j->energy);
+        j->energy *= share_of(v, t, j->part);
     }
     pith_free(ctx, w.data);
     return status;
@@ -146,9 +144,12 @@ static pith_status run_job(void *arg, size_t i) {
     const build *b = arg;
     variant_job *j = &b->jobs[b->first + i];
     const model_variants *v = b->v;
-    const tensor_view *t = view_of(v, j->unit);
+    const tensor_view *t = variants_view(v, j->unit);
     size_t n = (size_t)(t->ne[0] * t->ne[1]);
-    if (v->kept) return code_matrix(b->ctx, v, j, true, v->kept[(size_t)j->unit * v->n_levels + j->level] + j->part * n);
+    if (v->kept) {
+        float *kept = v->kept[(size_t)j->unit * v->n_levels + j->level];
+        return code_matrix(b->ctx, v, j, true, kept + (j->part - v->units[j->unit].part) * n);
+    }
     float *restored = n <= SIZE_MAX / sizeof *restored ? pith_alloc(b->ctx, n * sizeof *restored) : NULL;
     if (!restored) return pith_alloc_status(b->ctx);
     pith_status status = code_matrix(b->ctx, v, j, true, restored);
@@ -156,16 +157,26 @@ static pith_status run_job(void *arg, size_t i) {
     return status;
 }
 
-static uint32_t parts_of(const tensor_view *t) { return (uint32_t)(t->n_elements / (t->ne[0] * t->ne[1])); }
-
-static pith_status list_units(pith_ctx *ctx, model_variants *v, const char *only) {
+static pith_status list_units(pith_ctx *ctx, model_variants *v, const model_variants_options *o) {
     const tensor_file *f = v->base;
-    v->units = pith_zalloc(ctx, PITH_MAX(f->n_tensors, 1u) * sizeof *v->units);
+    uint64_t n = 1;
+    for (size_t i = 0; i < f->n_tensors; i++)
+        n += o->experts && model_overlay_takes(&f->tensors[i]) ? parts_of(&f->tensors[i]) : 1;
+    if (n > UINT32_MAX / MODEL_MAX_LEVELS)
+        return pith_fail(ctx, PITH_E_LIMIT, "a budget over %llu matrices", (unsigned long long)n);
+    v->units = pith_zalloc(ctx, (size_t)n * sizeof *v->units);
     if (!v->units) return pith_alloc_status(ctx);
     for (size_t i = 0; i < f->n_tensors; i++) {
         const tensor_view *t = &f->tensors[i];
-        if (model_overlay_takes(t) && archive_matches(only, t->name.data, t->name.size)) {
-            v->units[v->n_units++] = (model_unit){.tensor = i, .weights = t->n_elements};
+        if (model_overlay_takes(t) && archive_matches(o->only, t->name.data, t->name.size)) {
+            uint32_t parts = parts_of(t), each = o->experts ? 1 : parts;
+            for (uint32_t k = 0; k < parts; k += each)
+                v->units[v->n_units++] = (model_unit){.tensor = i,
+                                                      .part = k,
+                                                      .n_parts = each,
+                                                      .single = parts > each,
+                                                      .weights = t->n_elements / parts * each,
+                                                      .share = parts > each ? share_of(v, t, k) : 1};
             v->weights += t->n_elements;
         } else {
             v->other_weights += t->n_elements;
@@ -217,7 +228,7 @@ static int by_size(const void *a, const void *b) {
 static pith_status list_jobs(build *b) {
     model_variants *v = b->v;
     size_t n = 0;
-    for (uint32_t u = 0; u < v->n_units; u++) n += (size_t)parts_of(view_of(v, u)) * v->n_levels;
+    for (uint32_t u = 0; u < v->n_units; u++) n += (size_t)v->units[u].n_parts * v->n_levels;
     b->jobs = pith_zalloc(b->ctx, n * sizeof *b->jobs);
     if (!b->jobs) return pith_alloc_status(b->ctx);
     /* largest first, so that the last thread to finish is not the one with the most to do */
@@ -225,10 +236,12 @@ static pith_status list_jobs(build *b) {
     if (!order) return pith_alloc_status(b->ctx);
     for (uint32_t u = 0; u < v->n_units; u++) order[u] = (model_unit){.tensor = u, .weights = v->units[u].weights};
     qsort(order, v->n_units, sizeof *order, by_size);
-    for (uint32_t i = 0; i < v->n_units; i++)
-        for (uint32_t k = 0; k < parts_of(view_of(v, (uint32_t)order[i].tensor)) * v->n_levels; k++)
-            b->jobs[b->n_jobs++] = (variant_job){.unit = (uint32_t)order[i].tensor, .level = k % v->n_levels,
-                                                 .part = k / v->n_levels};
+    for (uint32_t i = 0; i < v->n_units; i++) {
+        uint32_t unit = (uint32_t)order[i].tensor;
+        for (uint32_t k = 0; k < v->units[unit].n_parts * v->n_levels; k++)
+            b->jobs[b->n_jobs++] = (variant_job){
+                .unit = unit, .level = k % v->n_levels, .part = v->units[unit].part + k / v->n_levels};
+    }
     pith_free(b->ctx, order);
     return PITH_OK;
 }
@@ -260,7 +273,7 @@ static pith_status run_jobs(build *b) {
         size_t n = PITH_MIN(at_once, b->n_jobs - b->first);
         status = pith_parallel(b->ctx, n, run_job, b);
         for (size_t i = b->first; i < b->first + n; i++) {
-            const tensor_view *t = view_of(b->v, b->jobs[i].unit);
+            const tensor_view *t = variants_view(b->v, b->jobs[i].unit);
             done += t->ne[0] * t->ne[1];
         }
         if (!status) status = pith_tick(b->ctx, done, total);
@@ -276,7 +289,7 @@ pith_status model_variants_new(pith_ctx *ctx, const tensor_file *base, const mod
     v->base = base;
     v->stats = options->stats;
     build b = {.ctx = ctx, .v = v};
-    pith_status status = list_units(ctx, v, options->only);
+    pith_status status = list_units(ctx, v, options);
     if (!status) status = read_levels(ctx, v, options);
     if (!status) {
         v->at = pith_zalloc(ctx, (size_t)v->n_units * v->n_levels * sizeof *v->at);
@@ -297,14 +310,15 @@ pith_status model_variants_new(pith_ctx *ctx, const tensor_file *base, const mod
 /* ---- what decoding gives ---- */
 
 static pith_status put_again(pith_ctx *ctx, const model_variants *v, uint32_t unit, uint32_t level, model_overlay *o) {
-    const tensor_view *t = view_of(v, unit);
+    const tensor_view *t = variants_view(v, unit);
     size_t n = (size_t)(t->ne[0] * t->ne[1]);
     float *restored = n <= SIZE_MAX / sizeof *restored ? pith_alloc(ctx, n * sizeof *restored) : NULL;
     pith_status status = restored ? PITH_OK : pith_alloc_status(ctx);
-    for (uint32_t part = 0; part < parts_of(t) && !status; part++) {
+    const model_unit *u = &v->units[unit];
+    for (uint32_t part = u->part; part < u->part + u->n_parts && !status; part++) {
         variant_job j = {.unit = unit, .level = level, .part = part};
         status = code_matrix(ctx, v, &j, false, restored);
-        if (!status) status = model_overlay_put(ctx, o, v->units[unit].tensor, (uint64_t)part * n, restored, n);
+        if (!status) status = model_overlay_put(ctx, o, u->tensor, (uint64_t)part * n, restored, n);
     }
     pith_free(ctx, restored);
     return status;
@@ -312,9 +326,17 @@ static pith_status put_again(pith_ctx *ctx, const model_variants *v, uint32_t un
 
 pith_status model_variants_put(pith_ctx *ctx, const model_variants *v, uint32_t unit, uint32_t level, model_overlay *o) {
     const model_unit *u = &v->units[unit];
+    uint64_t at = u->part * (u->weights / u->n_parts);
+    if (level >= v->n_levels && u->single) {
+        float *w = floats_of(ctx, variants_view(v, unit), u->part);
+        if (!w) return pith_alloc_status(ctx);
+        pith_status status = model_overlay_put(ctx, o, u->tensor, at, w, (size_t)u->weights);
+        pith_free(ctx, w);
+        return status;
+    }
     if (level >= v->n_levels) return model_overlay_reset(ctx, o, u->tensor);
     if (!v->kept) return put_again(ctx, v, unit, level, o);
-    return model_overlay_put(ctx, o, u->tensor, 0, v->kept[(size_t)unit * v->n_levels + level], (size_t)u->weights);
+    return model_overlay_put(ctx, o, u->tensor, at, v->kept[(size_t)unit * v->n_levels + level], (size_t)u->weights);
 }
 
 typedef struct put_job {
@@ -339,124 +361,6 @@ pith_status model_variants_put_all(pith_ctx *ctx, const model_variants *v, const
 }
 
 /* ---- losses ---- */
-
-/* The level whose error is nearest to 1/50, by ratio. */
-static uint32_t probe_level(const model_variants *v, uint32_t unit) {
-    uint32_t best = 0;
-    double least = INFINITY;
-    for (uint32_t l = 0; l < v->n_levels; l++) {
-        double error = model_variants_at(v, unit, l)->outputs, off = error > 0 ? fabs(log(error * 50)) : INFINITY;
-        if (off >= least) continue;
-        best = l;
-        least = off;
-    }
-    return best;
-}
-
-/* Where the number of the layer stands in a name: the first between dots; its value, -1 when there is none. */
-static int64_t layer_of(meta_string name, size_t *at, size_t *n) {
-    for (size_t i = 1; i < name.size; i++) {
-        int64_t value = 0;
-        for (*n = 0; i + *n < name.size && name.data[i + *n] >= '0' && name.data[i + *n] <= '9' && *n < 9; ++*n)
-            value = 10 * value + (name.data[i + *n] - '0');
-        *at = i;
-        if (*n && name.data[i - 1] == '.' && i + *n < name.size && name.data[i + *n] == '.') return value;
-    }
-    return -1;
-}
-
-/* Of two units whose names differ in the layer alone. */
-static bool same_kind(const model_variants *v, uint32_t a, uint32_t b) {
-    meta_string x = view_of(v, a)->name, y = view_of(v, b)->name;
-    size_t at, n, at_y, n_y;
-    if (layer_of(x, &at, &n) < 0 || layer_of(y, &at_y, &n_y) < 0 || at != at_y) return false;
-    size_t rest = x.size - at - n;
-    return rest == y.size - at - n_y && memcmp(x.data, y.data, at) == 0 &&
-           memcmp(x.data + at + n, y.data + at + n_y, rest) == 0;
-}
-
-/* trial[u]: the first unit of those that are tried with u. Each kind is cut into as many runs of layers as there are
- * trials for, so that all kinds get as many. */
-static void list_trials(const model_variants *v, uint32_t trials, uint32_t *trial) {
-    uint32_t kinds = 0;
-    for (uint32_t u = 0; u < v->n_units; u++) trial[u] = u;
-    if (!trials || v->n_units <= trials) return;
-    for (uint32_t u = 0; u < v->n_units; u++) {
-        for (uint32_t k = 0; k < u && trial[u] == u; k++)
-            if (same_kind(v, k, u)) trial[u] = trial[k];
-        kinds += trial[u] == u;
-    }
-    uint32_t runs = PITH_MAX(trials / kinds, 1u);
-    for (uint32_t u = 0; u < v->n_units; u++) {
-        uint32_t members = 0, before = 0;
-        for (uint32_t k = 0; k < v->n_units; k++)
-            if (same_kind(v, k, u)) {
-                members++;
-                before += k < u;
-            }
-        if (members < 2) continue;
-        uint32_t run = (uint32_t)((uint64_t)before * runs / members), seen = 0;
-        for (uint32_t k = 0; k < v->n_units; k++) {
-            if (!same_kind(v, k, u)) continue;
-            if ((uint32_t)((uint64_t)seen++ * runs / members) != run) continue;
-            trial[u] = k;
-            break;
-        }
-    }
-}
-
-/* Units of one trial coded together, all others as base has them. rows[units] is what the overlay holds, and holds
- * then. */
-static pith_status try_together(pith_ctx *ctx, const model_variants *v, const uint32_t *trial, uint32_t first,
-                                uint32_t *rows, model_overlay *o, const model_ruler *r, size_t n_chunks, double *slope) {
-    double kl = 0, error = 0;
-    lm_model *m;
-    uint32_t *before = pith_alloc(ctx, v->n_units * sizeof *before);
-    if (!before) return pith_alloc_status(ctx);
-    memcpy(before, rows, v->n_units * sizeof *before);
-    for (uint32_t u = 0; u < v->n_units; u++) {
-        uint32_t level = probe_level(v, u);
-        rows[u] = trial[u] == first ? u * v->n_levels + level : UINT32_MAX;
-        if (trial[u] == first) error += model_variants_at(v, u, level)->outputs;
-    }
-    pith_status status = model_variants_put_all(ctx, v, rows, before, o);
-    pith_free(ctx, before);
-    if (!status) status = model_overlay_open(ctx, o, &m);
-    if (status) return status;
-    status = model_ruler_kl(ctx, r, m, n_chunks, &kl);
-    lm_close(ctx, m);
-    *slope = error > 0 && kl > 0 ? kl / error : 0;
-    return status;
-}
-
-pith_status model_variants_slopes(pith_ctx *ctx, model_variants *v, model_overlay *o, const model_ruler *r,
-                                  size_t n_chunks) {
-    return model_variants_slopes_in(ctx, v, o, r, n_chunks, 0);
-}
-
-pith_status model_variants_slopes_in(pith_ctx *ctx, model_variants *v, model_overlay *o, const model_ruler *r,
-                                     size_t n_chunks, uint32_t trials) {
-    uint32_t *trial = pith_alloc(ctx, 2 * (size_t)v->n_units * sizeof *trial), *rows = trial + v->n_units, done = 0;
-    pith_status status = trial ? PITH_OK : pith_alloc_status(ctx);
-    if (status) return status;
-    list_trials(v, trials, trial);
-    for (uint32_t u = 0; u < v->n_units; u++) rows[u] = UINT32_MAX;
-    for (uint32_t first = 0; first < v->n_units && !status; first++) {
-        double slope = 0;
-        if (trial[first] != first) continue;
-        status = try_together(ctx, v, trial, first, rows, o, r, n_chunks, &slope);
-        for (uint32_t u = first; u < v->n_units; u++)
-            if (trial[u] == first) {
-                v->units[u].slope = slope;
-                done++;
-            }
-        if (!status) status = pith_tick(ctx, done, v->n_units);
-    }
-    for (uint32_t u = 0; u < v->n_units && !status; u++)
-        if (rows[u] != UINT32_MAX) status = model_variants_put(ctx, v, u, v->n_levels, o);
-    pith_free(ctx, trial);
-    return status;
-}
 
 static double loss_of(const model_variants *v, uint32_t unit, uint32_t level, model_loss loss) {
     const model_unit *u = &v->units[unit];

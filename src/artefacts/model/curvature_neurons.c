@@ -173,6 +173,16 @@ pith_status heapr_choose(pith_ctx *ctx, const heapr_list *l, const double *score
     return good ? PITH_OK : pith_fail(ctx, PITH_E_ARGUMENT, "selection: a score that is no number");
 }
 
+pith_status heapr_choose_each(pith_ctx *ctx, const heapr_list *l, const double *scores, size_t n_gone, uint8_t *gone) {
+    pith_status status = PITH_OK;
+    for (size_t i = 0; i < l->n_groups && !status; i++) {
+        const heapr_group *g = &l->at[i];
+        const heapr_list one = {.n_groups = 1, .n = g->n};
+        status = heapr_choose(ctx, &one, scores + g->first, n_gone, gone + g->first);
+    }
+    return status;
+}
+
 void heapr_remove(train_net *net, const heapr_list *l, const uint8_t *gone) {
     for (size_t i = 0; i < l->n_groups; i++) {
         const heapr_group *g = &l->at[i];

@@ -41,6 +41,8 @@ pith_status heapr_scores(pith_ctx *ctx, train_net *net, const heapr_list *l, con
                          double *scores);
 /* gone[l->n] = 1 for the n_gone lowest of all; of equal ones the last goes first. PITH_E_ARGUMENT for NaN. */
 pith_status heapr_choose(pith_ctx *ctx, const heapr_list *l, const double *scores, size_t n_gone, uint8_t *gone);
+/* The same for the n_gone lowest of each block or expert: all keep as many as before, less n_gone. */
+pith_status heapr_choose_each(pith_ctx *ctx, const heapr_list *l, const double *scores, size_t n_gone, uint8_t *gone);
 /* gone[l->n] = 1 for neurons that give nothing: their row of gate or of up, or their column of down, is zeros. */
 void heapr_find_idle(train_net *net, const heapr_list *l, uint8_t *gone);
 /* Zeros for what is gone. */

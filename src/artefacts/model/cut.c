@@ -23,7 +23,9 @@ static const struct known {
     {"attn_qkv.weight", true, WHOLE, WHOLE},           {"attn_qkv.bias", true, WHOLE, WHOLE},
     {"ffn_gate.weight", true, CHANNELS, NEURONS},      {"ffn_up.weight", true, CHANNELS, NEURONS},
     {"ffn_up.bias", true, NEURONS, WHOLE},             {"ffn_down.weight", true, NEURONS, CHANNELS},
-    {"ffn_down.bias", true, CHANNELS, WHOLE},
+    {"ffn_down.bias", true, CHANNELS, WHOLE},          {"ffn_gate_inp.weight", true, CHANNELS, WHOLE},
+    {"ffn_gate_exps.weight", true, CHANNELS, NEURONS}, {"ffn_up_exps.weight", true, CHANNELS, NEURONS},
+    {"ffn_down_exps.weight", true, NEURONS, CHANNELS},
 };
 
 static bool name_is(meta_string s, const char *text) {
@@ -72,6 +74,7 @@ static const char *arch_of(const tensor_file *f) {
 
 pith_status cut_shape_of(pith_ctx *ctx, const tensor_file *f, cut_shape *s) {
     const char *arch = arch_of(f);
+    s->n_experts = 0;
     if (!arch) return pith_fail(ctx, PITH_E_UNSUPPORTED, "only llama, qwen2 and gpt2 models are cut");
     if (meta_find(f, "pith.rope_layout") || meta_find(f, "pith.transposed"))
         return pith_fail(ctx, PITH_E_UNSUPPORTED, "not in GGUF's layout yet: pith model convert makes it a GGUF file");
@@ -82,6 +85,12 @@ pith_status cut_shape_of(pith_ctx *ctx, const tensor_file *f, cut_shape *s) {
     if (!status) status = need(ctx, f, arch, "attention.head_count_kv", 1024, s->n_heads, &s->n_kv_heads);
     if (!status)
         status = need(ctx, f, arch, "attention.key_length", 1024, PITH_MAX(s->n_embd / s->n_heads, 1u), &s->head_dim);
+    if (!status && meta_find(f, "llama.expert_count") && strcmp(arch, "llama") == 0) {
+        uint64_t n = 0;
+        if (!meta_u64(f, "llama.expert_count", &n) || n > 512)
+            return pith_fail(ctx, PITH_E_FORMAT, "key llama.expert_count is no number up to 512");
+        s->n_experts = n > 1 ? (uint32_t)n : 0;
+    }
     if (!status && s->n_heads % s->n_kv_heads)
         return pith_fail(ctx, PITH_E_FORMAT, "%u key heads do not divide %u heads", (unsigned)s->n_kv_heads,
                          (unsigned)s->n_heads);
@@ -118,6 +127,28 @@ static pith_status check_layers(pith_ctx *ctx, const model_cut *c, const char *w
         pith_status status = lists ? check_list(ctx, what, lists[l], n) : PITH_OK;
         if (status) return status;
         kept[to] = lists && lists[l].at ? lists[l].n : n;
+    }
+    return PITH_OK;
+}
+
+/* The same for experts, whose number is one. */
+static pith_status check_experts(pith_ctx *ctx, const model_cut *c, uint32_t *kept) {
+    uint32_t n = c->from.n_experts, all = UINT32_MAX;
+    for (uint32_t l = 0; l < c->from.n_layers; l++) {
+        uint32_t to = new_layer(c, l);
+        if (to == UINT32_MAX) continue;
+        kept[to] = c->from.n_ff;
+        for (uint32_t e = 0; e < n && c->plan.neurons; e++) {
+            cut_list list = c->plan.neurons[(size_t)l * n + e];
+            pith_status status = check_list(ctx, "neurons", list, c->from.n_ff);
+            if (status) return status;
+            kept[to] = list.at ? list.n : c->from.n_ff;
+            if (all != UINT32_MAX && kept[to] != all)
+                return pith_fail(ctx, PITH_E_UNSUPPORTED,
+                                 "cut: expert %u of layer %u keeps %u neurons, others %u: it must be one number",
+                                 (unsigned)e, (unsigned)l, (unsigned)kept[to], (unsigned)all);
+            all = kept[to];
+        }
     }
     return PITH_OK;
 }
@@ -204,7 +235,8 @@ static pith_status check_plan(pith_ctx *ctx, model_cut *c) {
     c->heads = c->ff + n;
     c->kv_heads = c->heads + n;
     for (uint32_t l = 0; l < n; l++) c->kv_heads[l] = c->from.n_kv_heads;
-    status = check_layers(ctx, c, "neurons", p->neurons, c->from.n_ff, c->ff);
+    status = c->from.n_experts ? check_experts(ctx, c, c->ff)
+                               : check_layers(ctx, c, "neurons", p->neurons, c->from.n_ff, c->ff);
     if (!status) status = check_layers(ctx, c, "heads", p->heads, c->from.n_heads, c->heads);
     if (status) return status;
     if ((p->heads || p->shared_keys || p->channels.at) && strcmp(c->arch, "gpt2") == 0)
@@ -230,7 +262,9 @@ static cut_list list_for(const model_cut *c, uint8_t axis, uint32_t layer) {
     const cut_plan *p = &c->plan;
     switch (axis) {
     case CHANNELS: return p->channels;
-    case NEURONS: return p->neurons && layer < c->from.n_layers ? p->neurons[layer] : (cut_list){0};
+    case NEURONS:
+        if (!p->neurons || layer >= c->from.n_layers) return (cut_list){0};
+        return p->neurons[(size_t)layer * PITH_MAX(c->from.n_experts, 1u)];
     case QUERIES: return layer < c->from.n_layers ? c->queries[layer] : (cut_list){0};
     case KEYS: return layer < c->from.n_layers ? c->keys[layer] : (cut_list){0};
     default: return (cut_list){0};
@@ -271,7 +305,10 @@ static pith_status plan_tensor(pith_ctx *ctx, model_cut *c, const tensor_view *t
         if (layer >= c->from.n_layers) return pith_fail(ctx, PITH_E_FORMAT, "tensor %s is past the last layer", shown);
         if ((renamed = new_layer(c, layer)) == UINT32_MAX) return PITH_OK;
     }
-    if (t->n_dims > 2) return pith_fail(ctx, PITH_E_UNSUPPORTED, "cut: tensor %s has %u dimensions", shown, t->n_dims);
+    bool stack = c->from.n_experts && strstr(k->name, "_exps.");
+    if (stack ? t->n_dims != 3 || t->ne[2] != c->from.n_experts : t->n_dims > 2)
+        return pith_fail(ctx, PITH_E_UNSUPPORTED, "cut: tensor %s has %u dimensions, or not as many experts as are said",
+                         shown, t->n_dims);
     if ((k->cols && t->ne[0] != length_of(c, k->cols)) || (k->rows && t->ne[1] != length_of(c, k->rows)))
         return pith_fail(ctx, PITH_E_FORMAT, "tensor %s has shape [%llu, %llu], which the metadata do not say", shown,
                          (unsigned long long)t->ne[0], (unsigned long long)t->ne[1]);
@@ -280,7 +317,12 @@ static pith_status plan_tensor(pith_ctx *ctx, model_cut *c, const tensor_view *t
     to->rows = list_for(c, k->rows, layer);
     to->ne[0] = to->cols.at ? to->cols.n : t->ne[0];
     to->ne[1] = to->rows.at ? to->rows.n : t->ne[1];
-    to->edited = c->plan.edits && c->plan.edits(c->plan.opaque, t);
+    to->ne[2] = t->ne[2];
+    to->cols_are = k->cols;
+    to->rows_are = k->rows;
+    if (stack && c->plan.neurons && layer < c->from.n_layers)
+        to->stack = &c->plan.neurons[(size_t)layer * c->from.n_experts];
+    to->edited = !stack && c->plan.edits && c->plan.edits(c->plan.opaque, t);
     if ((k->rows == KEYS || k->cols == KEYS) && c->keys[layer].at && c->plan.shared_keys)
         to->merged = c->from.n_kv_heads / c->plan.shared_keys;
     if (to->cols.at || to->edited || to->merged) to->type = type_for(t->type, to->ne[0]);
@@ -291,8 +333,8 @@ static pith_status plan_tensor(pith_ctx *ctx, model_cut *c, const tensor_view *t
     if (!tensor_type_bytes(to->type, to->ne[0], &to->row_bytes))
         return pith_fail(ctx, PITH_E_FORMAT, "tensor %s: rows of %llu elements are no whole blocks", shown,
                          (unsigned long long)to->ne[0]);
-    c->size.n_parameters += to->ne[0] * to->ne[1];
-    c->size.tensor_bytes += to->row_bytes * to->ne[1];
+    c->size.n_parameters += to->ne[0] * to->ne[1] * to->ne[2];
+    c->size.tensor_bytes += to->row_bytes * to->ne[1] * to->ne[2];
     c->n_tensors++;
     return PITH_OK;
 }

@@ -2,13 +2,14 @@
  * them, metadata to match, written as GGUF that any reader of the architecture loads (S312 Minitron's axes).
  *
  *   channels  the width of the stream: columns of what reads it, rows of what writes it, norms, embeddings
- *   neurons   rows of ffn_gate and ffn_up, columns of ffn_down
+ *   neurons   rows of ffn_gate and ffn_up, columns of ffn_down; in a mixture of experts of each expert
  *   heads     groups of rows of attn_q (a key head and the query heads that share it: of attn_k and attn_v too),
  *             groups of columns of attn_output
  *   layers    tensors blk.N.*, the others renumbered
  * Architectures llama and qwen2 for all; gpt2 for neurons and layers. Layers of a llama may keep different numbers of
  * neurons and heads: then the result is of architecture "deci", which is llama with lists for these sizes, as llama.cpp
- * reads it. */
+ * reads it. Not those of mixtures, whose experts keep one number of neurons: llama.cpp's "deci" has no experts, and its
+ * "llama" reads the first layer's number for all. */
 #ifndef MODEL_CUT_H
 #define MODEL_CUT_H
 
@@ -23,13 +24,15 @@ typedef struct cut_list {
 /* What the model is made of; where layers differ, n_ff and heads are the most of any. */
 typedef struct cut_shape {
     uint32_t n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim;
+    uint32_t n_experts; /* 0: a dense model */
 } cut_shape;
 
 /* Lists by layer are of the input's layers [n_layers], those of dropped layers not looked at; NULL: all stay. Every
  * key head of a layer that stays must keep the same number of its query heads. */
 typedef struct cut_plan {
     cut_list layers, channels;
-    const cut_list *neurons, *heads; /* heads: query heads; key heads that have none left go */
+    /* heads: query heads; key heads that have none left go. neurons of a mixture: [n_layers][n_experts] */
+    const cut_list *neurons, *heads;
     /* Key heads are merged into so many, each the mean of its neighbours, and all query heads stay (grouped queries,
      * Ainslie et al. 2023); a divisor of their number, not together with `heads`. 0: as they are. */
     uint32_t shared_keys;

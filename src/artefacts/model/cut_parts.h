@@ -10,11 +10,21 @@ typedef struct cut_tensor {
     const tensor_view *from;
     char name[80];
     tensor_type type;
-    cut_list cols, rows; /* of elements */
-    uint64_t ne[2], row_bytes;
+    cut_list cols, rows; /* of elements; of a stack those of its first matrix */
+    const cut_list *stack; /* neurons of each matrix; NULL: the same rows and columns of all */
+    uint8_t cols_are, rows_are;
+    uint64_t ne[3], row_bytes; /* ne[2]: matrices */
     bool edited;
     uint32_t merged; /* each row of weights, or element of a bias, is the mean of so many a head apart; 0: as it is */
 } cut_tensor;
+
+/* What stays of matrix m. */
+static inline cut_list cut_cols(const cut_tensor *t, uint64_t m) {
+    return t->stack && t->cols_are == CUT_NEURONS ? t->stack[m] : t->cols;
+}
+static inline cut_list cut_rows(const cut_tensor *t, uint64_t m) {
+    return t->stack && t->rows_are == CUT_NEURONS ? t->stack[m] : t->rows;
+}
 
 struct model_cut {
     const tensor_file *file;

@@ -90,26 +90,34 @@ static pith_status put_data(output *o, const void *data, size_t size) {
     return status ? status : pith_tick(o->ctx, o->written += size, o->c->size.tensor_bytes);
 }
 
+/* Old row `row` of matrix m. */
+static const uint8_t *row_data(const cut_tensor *t, uint64_t m, uint64_t row) {
+    const tensor_view *from = t->from;
+    return from->data + from->bytes / from->ne[1] / from->ne[2] * (m * from->ne[1] + row);
+}
+
 /* Rows as they are stored. */
 static pith_status copy_rows(output *o, const cut_tensor *t) {
-    const tensor_view *from = t->from;
-    if (!t->rows.at) return put_data(o, from->data, from->bytes);
+    if (!t->rows.at && !t->stack) return put_data(o, t->from->data, t->from->bytes);
     pith_status status = PITH_OK;
-    for (uint32_t i = 0; i < t->rows.n && !status; i++)
-        status = put_data(o, from->data + (uint64_t)t->rows.at[i] * t->row_bytes, t->row_bytes);
+    for (uint64_t m = 0; m < t->ne[2] && !status; m++) {
+        cut_list rows = cut_rows(t, m);
+        for (uint32_t i = 0; i < t->ne[1] && !status; i++)
+            status = put_data(o, row_data(t, m, rows.at ? rows.at[i] : i), t->row_bytes);
+    }
     return status;
 }
 
-/* Old row i as floats, its columns that stay, in to[ne[0]]; whole has room for an old row. */
-static void slice_row(const cut_tensor *t, uint64_t i, uint32_t head_dim, float *whole, float *to) {
+/* Row i of matrix m as floats, its columns that stay, in to[ne[0]]; whole has room for an old row. */
+static void slice_row(const cut_tensor *t, uint64_t m, uint64_t i, uint32_t head_dim, float *whole, float *to) {
     const tensor_view *from = t->from;
-    uint64_t row = t->rows.at ? t->rows.at[i] : i, n = PITH_MAX(t->merged, 1u);
+    cut_list rows = cut_rows(t, m), cols = cut_cols(t, m);
+    uint64_t row = rows.at ? rows.at[i] : i, n = PITH_MAX(t->merged, 1u);
     for (uint64_t k = 0; k < n; k++) { /* of a bias the columns are a head apart */
-        uint64_t down = t->rows.at ? k * head_dim : 0, right = t->rows.at ? 0 : k * head_dim;
-        if (k == 0 || down)
-            blocks_decode(from->type, from->data + from->bytes / from->ne[1] * (row + down), whole, from->ne[0]);
+        uint64_t down = rows.at ? k * head_dim : 0, right = rows.at ? 0 : k * head_dim;
+        if (k == 0 || down) blocks_decode(from->type, row_data(t, m, row + down), whole, from->ne[0]);
         for (uint64_t j = 0; j < t->ne[0]; j++) {
-            float x = whole[(t->cols.at ? t->cols.at[j] : j) + right];
+            float x = whole[(cols.at ? cols.at[j] : j) + right];
             to[j] = k ? to[j] + x : x;
         }
     }
@@ -137,8 +145,9 @@ static pith_status recode(output *o, const cut_tensor *t) {
     float *rows = pith_alloc(o->ctx, floats * sizeof *rows);
     uint8_t *coded = pith_alloc(o->ctx, t->row_bytes);
     pith_status status = whole && rows && coded ? PITH_OK : pith_alloc_status(o->ctx);
-    for (uint64_t i = 0; i < t->ne[1] && !status; i++) {
-        slice_row(t, i, o->c->from.head_dim, whole, rows + (t->edited ? i * t->ne[0] : 0));
+    for (uint64_t i = 0; i < t->ne[1] * t->ne[2] && !status; i++) {
+        float *row = rows + (t->edited ? i * t->ne[0] : 0);
+        slice_row(t, i / t->ne[1], i % t->ne[1], o->c->from.head_dim, whole, row);
         if (!t->edited) status = put_row(o, t, rows, coded);
     }
     if (t->edited && !status)
@@ -156,7 +165,8 @@ pith_status model_cut_write(pith_ctx *ctx, model_cut *c, tensor_write_fn write, 
     if (!status) status = put_head(&o);
     for (size_t i = 0; i < c->n_tensors && !status; i++) {
         const cut_tensor *t = &c->tensors[i];
-        status = t->cols.at || t->edited || t->merged ? recode(&o, t) : copy_rows(&o, t);
+        bool columns = t->cols.at || (t->stack && t->cols_are == CUT_NEURONS);
+        status = columns || t->edited || t->merged ? recode(&o, t) : copy_rows(&o, t);
     }
     gguf_writer_free(ctx, o.gguf);
     return status;

@@ -164,43 +164,40 @@ static void sort_jobs(matrix_job *jobs, size_t n) {
     }
 }
 
-static unsigned rule_of(const pith_recipe *recipe, const tensor_view *t) {
-    unsigned i = 0;
-    while (i < recipe->n_rules && !archive_matches(recipe->rules[i].pattern, t->name.data, t->name.size)) i++;
-    return i;
-}
-
 static uint64_t matrices_of(const tensor_view *t) { return t->n_elements / (t->ne[0] * t->ne[1]); }
 
-static bool takes_part(const trial *t, const pith_recipe *recipe, const tensor_view *v) {
-    if (!model_overlay_takes(v)) return false;
-    return recipe ? rule_of(recipe, v) < recipe->n_rules : archive_matches(t->only, v->name.data, v->name.size);
+/* Whether matrix k is coded, and by which rule. */
+static bool takes_part(const trial *t, const pith_recipe *recipe, const tensor_view *v, uint64_t k, unsigned *rule) {
+    *rule = 0;
+    if (!recipe) return archive_matches(t->only, v->name.data, v->name.size);
+    *rule = (unsigned)archive_rule_for(recipe, v->name, k, matrices_of(v));
+    return *rule < recipe->n_rules;
 }
 
 static pith_status list_jobs(trial *t, const pith_recipe *recipe, model_trial *out) {
     const tensor_file *f = t->base;
     uint64_t n = 0;
     for (size_t i = 0; i < f->n_tensors; i++)
-        if (takes_part(t, recipe, &f->tensors[i])) n += matrices_of(&f->tensors[i]);
+        if (model_overlay_takes(&f->tensors[i])) n += matrices_of(&f->tensors[i]);
     if (n > SIZE_MAX / sizeof *t->jobs) return pith_fail(t->ctx, PITH_E_LIMIT, "too many matrices");
     t->jobs = pith_zalloc(t->ctx, PITH_MAX((size_t)n, 1u) * sizeof *t->jobs);
     if (!t->jobs) return pith_alloc_status(t->ctx);
     pith_status status = PITH_OK;
     for (size_t i = 0; i < f->n_tensors && !status; i++) {
         const tensor_view *v = &f->tensors[i];
-        if (!takes_part(t, recipe, v)) {
-            out->other_weights += v->n_elements;
-            out->other_bytes += v->bytes;
-            if (model_overlay_takes(v)) status = model_overlay_reset(t->ctx, t->overlay, i);
-            continue;
+        uint64_t parts = model_overlay_takes(v) ? matrices_of(v) : 0, left = parts;
+        for (uint32_t k = 0; k < parts; k++) {
+            matrix_job job = {.tensor = i, .part = k, .rows = (size_t)v->ne[1], .cols = (size_t)v->ne[0]};
+            if (!takes_part(t, recipe, v, k, &job.rule)) continue;
+            t->jobs[t->n_jobs++] = job;
+            out->weights += v->ne[0] * v->ne[1];
+            left--;
         }
-        for (uint32_t k = 0; k < matrices_of(v); k++)
-            t->jobs[t->n_jobs++] = (matrix_job){.tensor = i,
-                                                .part = k,
-                                                .rule = recipe ? rule_of(recipe, v) : 0,
-                                                .rows = (size_t)v->ne[1],
-                                                .cols = (size_t)v->ne[0]};
-        out->weights += v->n_elements;
+        if (left || !parts) {
+            out->other_weights += parts ? left * (v->ne[0] * v->ne[1]) : v->n_elements;
+            out->other_bytes += parts ? v->bytes / parts * left : v->bytes;
+        }
+        if (left) status = model_overlay_reset(t->ctx, t->overlay, i);
     }
     sort_jobs(t->jobs, t->n_jobs);
     return status;

@@ -399,6 +399,8 @@ static pith_status check(pith_ctx *ctx, const prune_plan *p) {
                          "pruning: more is to stay than there is (%u layers, %u channels, %u neurons, %u and %u heads)",
                          (unsigned)a->n_layers, (unsigned)a->n_embd, (unsigned)a->n_ff, (unsigned)a->n_heads,
                          (unsigned)a->n_kv_heads);
+    if (a->n_experts && b->n_ff < a->n_ff)
+        return pith_fail(ctx, PITH_E_UNSUPPORTED, "pruning: the neurons of experts are chosen by heapr alone");
     if (b->n_heads % b->n_kv_heads || b->n_heads / b->n_kv_heads > a->n_heads / a->n_kv_heads)
         return pith_fail(ctx, PITH_E_ARGUMENT, "pruning: %u heads cannot share %u key heads evenly",
                          (unsigned)b->n_heads, (unsigned)b->n_kv_heads);

@@ -7,6 +7,7 @@
 #include "artefacts/model/archive_parts.h"
 #include "artefacts/model/budget.h"
 
+#define LEVEL_BITS 3
 #define LEVEL "step(bits=3) | ctxac @ obs"
 #define LEAST MODEL_SPREAD_LEAST
 #define MOST MODEL_SPREAD_MOST
@@ -19,6 +20,7 @@
 typedef struct spread_unit {
     size_t tensor;
     double weights, lift; /* bits above the average */
+    double settled;       /* bits that it takes at LEVEL, with hardly an error: more would buy nothing; 0: they would */
 } spread_unit;
 
 struct model_spread {
@@ -28,20 +30,32 @@ struct model_spread {
     double weights;
 };
 
+/* A matrix that step found to lie on few levels (step_lattice_find.c) has less error than its bits could leave, and takes
+ * fewer than were asked for. */
+static double settled(const model_variant *at, double weights) {
+    double bits = 8 * (double)at->bytes / weights;
+    return at->weights < 0.25 * exp2(-2.0 * LEVEL_BITS) && bits < 0.98 * LEVEL_BITS ? bits : 0;
+}
+
 /* 1/2 log2 of the divergence of each weight, less the mean. */
 static void set_lifts(model_spread *s, const model_variants *v) {
-    double mean = 0, least = HUGE_VAL;
+    double mean = 0, least = HUGE_VAL, weights = 0;
     for (uint32_t u = 0; u < s->n; u++) {
+        s->units[u].settled = settled(model_variants_at(v, u, 0), s->units[u].weights);
+        if (s->units[u].settled > 0) continue;
+        weights += s->units[u].weights;
         double kl = model_variants_at(v, u, 0)->outputs * model_variants_unit(v, u)->slope;
         s->units[u].lift = kl / s->units[u].weights;
         if (kl > 0) least = fmin(least, s->units[u].lift);
     }
     for (uint32_t u = 0; u < s->n; u++) { /* nothing to be seen counts as the least that was */
+        if (s->units[u].settled > 0) continue;
         double each = s->units[u].lift > 0 ? s->units[u].lift : isfinite(least) ? least : 1;
         s->units[u].lift = 0.5 * log2(each);
-        mean += s->units[u].lift * s->units[u].weights / s->weights;
+        mean += s->units[u].lift * s->units[u].weights / weights;
     }
-    for (uint32_t u = 0; u < s->n; u++) s->units[u].lift -= mean;
+    for (uint32_t u = 0; u < s->n; u++)
+        if (!(s->units[u].settled > 0)) s->units[u].lift -= mean;
 }
 
 pith_status model_spread_over(pith_ctx *ctx, const tensor_file *base, const char *only, const model_stats *stats,
@@ -128,15 +142,20 @@ uint32_t model_spread_sizes(const model_spread *s, uint64_t *weights, uint64_t *
 
 /* ---- an average as a recipe ---- */
 
-/* Of a unit, where the average is that without bounds and rounding. */
-static uint32_t level_at(const spread_unit *u, double average) {
+/* Of a unit, where the average is that without bounds and rounding, and `bits` are wanted. */
+static uint32_t level_at(const spread_unit *u, double average, double bits) {
+    if (u->settled > 0 && u->settled <= bits) return (LEVEL_BITS - (uint32_t)LEAST) * GRID;
     return (uint32_t)floor((fmin(fmax(u->lift + average, LEAST), MOST) - LEAST) * GRID + 0.5);
 }
 
-static double mean_bits(const model_spread *s, double average) {
+static double mean_bits(const model_spread *s, double average, double wanted) {
     double bits = 0;
-    for (uint32_t u = 0; u < s->n; u++)
-        bits += (LEAST + (double)level_at(&s->units[u], average) / GRID) * s->units[u].weights / s->weights;
+    for (uint32_t i = 0; i < s->n; i++) {
+        const spread_unit *u = &s->units[i];
+        double each = LEAST + (double)level_at(u, average, wanted) / GRID;
+        if (u->settled > 0 && u->settled <= wanted) each = u->settled;
+        bits += each * u->weights / s->weights;
+    }
     return bits;
 }
 
@@ -148,7 +167,7 @@ pith_status model_spread_recipe(pith_ctx *ctx, const model_spread *s, double bit
         return pith_fail(ctx, PITH_E_ARGUMENT, "%g bits per weight: from %g to %g", bits, LEAST, MOST);
     for (unsigned turn = 0; turn < 50; turn++) {
         double middle = (low + high) / 2;
-        if (mean_bits(s, middle) > bits)
+        if (mean_bits(s, middle, bits) > bits)
             high = middle;
         else
             low = middle;
@@ -162,9 +181,9 @@ pith_status model_spread_recipe(pith_ctx *ctx, const model_spread *s, double bit
     pith_status status = level ? PITH_OK : pith_alloc_status(ctx);
     for (uint32_t u = 0; u < s->n && !status; u++) {
         tensors[u] = s->units[u].tensor;
-        level[u] = level_at(&s->units[u], low);
+        level[u] = level_at(&s->units[u], low, bits);
     }
-    if (!status) status = model_rules_print(ctx, s->base, tensors, level, s->n, levels, N_LEVELS, out);
+    if (!status) status = model_rules_print(ctx, s->base, tensors, NULL, level, s->n, levels, N_LEVELS, out);
     pith_free(ctx, level);
     pith_free(ctx, tensors);
     return status;

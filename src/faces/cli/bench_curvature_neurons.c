@@ -14,7 +14,8 @@ static const char heapr_help[] =
     "Takes 20 and 40 % of the neurons of a mixture of experts away: whole experts by the tokens they get, neurons by\n"
     "their weights, by weights and activations (Wanda), and by the curvature of the loss at the experts' outputs. A dense\n"
     "model is first split into a mixture (pith model split --help). Then, on the dense model, the score of single neurons\n"
-    "beside the divergence that their removal makes.\n\n"
+    "beside the divergence that their removal makes. As many of every expert is what makes a GGUF smaller (pith model\n"
+    "prune --method=heapr); the others leave zeros.\n\n"
     "      --experts=N     of each block (default 8)\n"
     "      --used=N        a token is sent to (default 2)\n"
     "      --steps=N       of training of the mixture after splitting, on the calibrating text (default 0)\n"
@@ -150,22 +151,29 @@ static size_t empty_experts(const heapr_list *l, const uint8_t *gone) {
     return n;
 }
 
+enum { EACH = N_HEAPR_RULES, N_ROWS }; /* by HEAPR_SUMS, as many of every expert */
+
 static int by_rule(experiment *e, subject *s, double share, double *kl) {
-    static const char *const labels[N_HEAPR_RULES] = {"HEAPr, sums over all tokens", "HEAPr, means of each expert",
-                                                      "Wanda", "magnitude", "whole experts by frequency"};
+    static const char *const labels[N_ROWS] = {"HEAPr, sums over all tokens", "HEAPr, means of each expert",
+                                               "Wanda",  "magnitude", "whole experts by frequency",
+                                               "HEAPr, as many of every expert"};
     size_t n_groups = (size_t)(share * (double)s->list->n_groups + 0.5);
     size_t n_gone = (size_t)((double)s->list->n * (double)n_groups / (double)s->list->n_groups + 0.5);
     char label[64];
-    for (int rule = 0; rule < N_HEAPR_RULES; rule++) {
+    for (int rule = 0; rule < N_ROWS; rule++) {
         model_score score;
         snprintf(label, sizeof label, "%.0f %%, %s", 100 * share, labels[rule]);
         exp_step(e, label);
-        pith_status status = heapr_scores(e->ctx, s->net, s->list, s->c, (heapr_rule)rule, s->scores);
-        if (!status) status = heapr_choose(e->ctx, s->list, s->scores, n_gone, s->gone);
+        size_t each = n_gone / s->list->n_groups, n = rule == EACH ? each * s->list->n_groups : n_gone;
+        heapr_rule by = rule == EACH ? HEAPR_SUMS : (heapr_rule)rule;
+        pith_status status = heapr_scores(e->ctx, s->net, s->list, s->c, by, s->scores);
+        if (!status)
+            status = rule == EACH ? heapr_choose_each(e->ctx, s->list, s->scores, each, s->gone)
+                                  : heapr_choose(e->ctx, s->list, s->scores, n_gone, s->gone);
         if (!status) status = judge(e, s, &score);
         if (status) return exp_failed(e);
         kl[rule] = score.c.kl.mean;
-        EXP_ROW(e, label, 100 * (double)n_gone / (double)s->list->n, (double)empty_experts(s->list, s->gone),
+        EXP_ROW(e, label, 100 * (double)n / (double)s->list->n, (double)empty_experts(s->list, s->gone),
                 score.c.kl.mean, score.c.ratio, 100 * score.c.same_top);
     }
     return CLI_OK;
@@ -174,7 +182,7 @@ static int by_rule(experiment *e, subject *s, double share, double *kl) {
 static int mixture(experiment *e, heapr_bench *b) {
     static const double shares[] = {0.2, 0.4};
     subject s = {0};
-    double kl[PITH_COUNT(shares)][N_HEAPR_RULES];
+    double kl[PITH_COUNT(shares)][N_ROWS];
     int result = open_subject(e, b, b->m, false, &s) ? exp_failed(e) : CLI_OK;
     if (result == CLI_OK) {
         exp_note(e, "perplexity of the mixture %.3f", model_ruler_perplexity(s.ruler));
@@ -190,6 +198,9 @@ static int mixture(experiment *e, heapr_bench *b) {
                   100 * shares[i], k[HEAPR_MEANS], k[HEAPR_WANDA], k[HEAPR_MAGNITUDE], k[HEAPR_FREQUENCY]);
         exp_claim(e, k[HEAPR_SUMS] < k[HEAPR_MEANS], "at %.0f %% weighing by the tokens that come helps: KL %.4f",
                   100 * shares[i], k[HEAPR_SUMS]);
+        exp_claim(e, k[EACH] < k[HEAPR_FREQUENCY],
+                  "at %.0f %% as many of every expert, so that tensors shrink, is nearer than whole experts: KL %.4f, zeros "
+                  "anywhere %.4f", 100 * shares[i], k[EACH], k[HEAPR_SUMS]);
     }
     close_subject(e, &s);
     return result;

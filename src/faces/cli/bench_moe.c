@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "artefacts/artefacts.h"
-#include "base/sink.h"
 #include "faces/cli/bench_moe.h"
 
 static const char moe_help[] =
@@ -102,16 +101,12 @@ int moe_ternary(experiment *e, moe_bench *b) {
 /* ---- the mixture ---- */
 
 static pith_status split(experiment *e, moe_bench *b) {
-    experts_split *s = NULL;
     experts_options o = {.n_experts = (uint32_t)b->n_experts, .n_used = (uint32_t)b->n_used, .sharpness = b->sharpness};
     b->dense = b->m;
-    b->m = NULL;
     exp_step(e, "splitting");
-    pith_status status = experts_split_new(e->ctx, b->dense, b->calibrate.id, b->calibrate.n, &o, &s);
-    if (!status) status = experts_split_write(e->ctx, s, pith_sink_write, &(pith_sink){e->ctx, &b->bytes});
-    experts_split_free(e->ctx, s);
-    if (!status) status = tensor_file_open_memory(e->ctx, b->bytes.data, b->bytes.size, &b->file);
-    return status ? status : lm_open_file(e->ctx, b->file, &b->m);
+    pith_status status = moe_split_open(e->ctx, b->dense, &b->calibrate, &o, &b->made);
+    b->m = b->made.m;
+    return status;
 }
 
 static pith_status open_ruler(experiment *e, moe_bench *b) {
@@ -154,7 +149,6 @@ static int prepare(experiment *e, moe_bench *b) {
 
 static int moe_run(experiment *e, void *own) {
     moe_bench *b = own;
-    b->ctx = e->ctx;
     artefacts_register();
     int result = prepare(e, b);
     if (result == CLI_OK) result = moe_ternary(e, b);
@@ -164,10 +158,8 @@ static int moe_run(experiment *e, void *own) {
     experts_stats_free(e->ctx, b->stats);
     model_ruler_free(e->ctx, b->ruler);
     model_overlay_free(e->ctx, b->overlay);
-    lm_close(e->ctx, b->m);
-    if (b->file) tensor_file_close(e->ctx, b->file);
-    lm_close(e->ctx, b->dense);
-    pith_buffer_free(e->ctx, &b->bytes);
+    lm_close(e->ctx, b->dense ? b->dense : b->m);
+    moe_split_close(e->ctx, &b->made);
     pith_buffer_free(e->ctx, &b->judge_text);
     token_list_free(e->ctx, &b->calibrate);
     token_list_free(e->ctx, &b->judge);

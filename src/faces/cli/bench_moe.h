@@ -6,14 +6,23 @@
 #include "faces/cli/bench_predict.h"
 #include "lm/ruler/ruler.h"
 
+/* A mixture made of a dense model. (bench_moe_split.c) */
+typedef struct moe_split {
+    lm_model *m;
+    tensor_file *file;
+    pith_buffer bytes;
+} moe_split;
+/* moe_split_close in any case. */
+pith_status moe_split_open(pith_ctx *ctx, const lm_model *dense, const token_list *tokens, const experts_options *o,
+                           moe_split *out);
+void moe_split_close(pith_ctx *ctx, moe_split *s);
+
 typedef struct moe_bench {
     const char *model, *text;
     uint64_t n_experts, n_used, n_tokens, n_chunks;
     double sharpness;
-    pith_ctx *ctx;
     lm_model *dense, *m; /* dense: NULL when the model is a mixture as it is */
-    pith_buffer bytes;   /* of the mixture made here */
-    tensor_file *file;
+    moe_split made;      /* m, when it is made here */
     token_list calibrate, judge;
     pith_buffer judge_text;
     experts_stats *stats;

@@ -17,7 +17,7 @@ static const struct {
                    {"subspace", bench_subspace}, {"concat-svd", bench_concat_svd}, {"moe", bench_moe},
                    {"family", bench_family}, {"compeft", bench_compeft}, {"rmm", bench_rmm},
                    {"surgeon", bench_surgeon}, {"heapr", bench_heapr}, {"embedding", bench_embedding}, {"codecs", bench_codecs}, {"atoms", bench_atoms}, {"context-tasks", bench_context}, {"facts", bench_facts},
-                   {"low-data", bench_low_data}, {"efficiency", bench_efficiency},
+                   {"low-data", bench_low_data}, {"efficiency", bench_efficiency}, {"experts-as-vectors", bench_experts_as_vectors}, {"gradual", bench_gradual}, {"categories", bench_categories}, {"combined", bench_combined},
                   {"evopress", bench_evopress},     {"casp", bench_casp},
                   {"pd-quant", bench_pd_quant},     {"gaussian", bench_gaussian},
                   {"bitstack", bench_bitstack},     {"rocket", bench_rocket}};

@@ -97,5 +97,9 @@ int bench_context(int argc, char **argv);
 int bench_facts(int argc, char **argv);
 int bench_low_data(int argc, char **argv);
 int bench_efficiency(int argc, char **argv);
+int bench_experts_as_vectors(int argc, char **argv);
+int bench_gradual(int argc, char **argv);
+int bench_categories(int argc, char **argv);
+int bench_combined(int argc, char **argv);
 
 #endif

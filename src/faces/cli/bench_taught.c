@@ -11,6 +11,17 @@ void lessons_free(pith_ctx *ctx, lessons *l) {
     l->n = l->capacity = 0;
 }
 
+int lessons_byte_model(experiment *e, lm_model **out) {
+    const train_shape shape = {
+        .n_embd = 8, .n_layers = 1, .n_heads = 1, .n_kv_heads = 1, .n_ff = 8, .n_ctx = 8, .n_vocab = LESSONS_BYTES};
+    train_net *net = NULL;
+    *out = NULL;
+    pith_status status = train_net_new(e->ctx, &shape, NULL, 1, &net);
+    if (!status) status = train_net_model(e->ctx, net, TENSOR_F32, out);
+    train_net_free(net);
+    return status ? exp_failed(e) : CLI_OK;
+}
+
 static uint32_t start_token(const lm_model *m) {
     const tokenizer_info *info = tokenizer_about(lm_tokenizer(m));
     return info->bos != TOKEN_NONE ? info->bos : info->eos != TOKEN_NONE ? info->eos : 0;
@@ -113,10 +124,27 @@ static size_t draw(deck *d, size_t n, uint64_t *seed) {
     return d->order[d->at++];
 }
 
+/* Loss and gradient of a batch, of the net or of what its code leaves; latent: room for the weights, with a code. */
+static pith_status pass(experiment *e, train_net *net, const uint32_t *tokens, size_t batch, size_t n_ctx,
+                        train_hooks *hooks, const teaching *t, train_teacher *teacher, float *latent, double *nats) {
+    pith_status status = teacher ? train_teacher_ask(teacher, tokens, batch, &hooks->teacher) : PITH_OK;
+    hooks->mix = t->mix, hooks->temperature = t->temperature;
+    if (status) return status;
+    if (latent) {
+        train_net_save(net, latent);
+        status = t->coded(t->opaque, net);
+    }
+    if (!status) status = train_pass(e->ctx, net, tokens, batch, n_ctx, hooks, true, nats);
+    if (latent) train_net_restore(net, latent);
+    return status;
+}
+
 static pith_status run_steps(experiment *e, train_net *net, const lessons *kinds, size_t n_kinds, deck *decks,
-                             uint32_t *tokens, uint32_t *targets, size_t batch, teaching *t) {
+                             uint32_t *tokens, uint32_t *targets, size_t batch, train_teacher *teacher,
+                             float *latent, teaching *t) {
     size_t n_ctx = kinds[0].n_ctx;
     uint64_t seed = t->seed, last = PITH_MAX(t->steps / 8, (uint64_t)1);
+    uint64_t every = t->every ? t->every : PITH_MAX(t->steps / 12, (uint64_t)1);
     double sum = 0;
     pith_status status = PITH_OK;
     for (uint64_t step = 1; step <= t->steps && !status; step++) {
@@ -127,17 +155,17 @@ static pith_status run_steps(experiment *e, train_net *net, const lessons *kinds
                 memcpy(tokens + row * n_ctx, kinds[k].tokens + from, n_ctx * sizeof *tokens);
                 memcpy(targets + row * n_ctx, kinds[k].targets + from, n_ctx * sizeof *targets);
             }
-        double nats;
+        double nats = 0;
         char said[80];
         train_hooks hooks = {.target = targets};
-        status = train_pass(e->ctx, net, tokens, batch, n_ctx, &hooks, true, &nats);
+        status = pass(e, net, tokens, batch, n_ctx, &hooks, t, teacher, latent, &nats);
         train_step_options o = {.rate = train_rate_at(step, t->steps / 10 + 1, t->steps, t->rate), .decay = t->decay};
         if (!status) status = train_step(e->ctx, net, &o, NULL);
         if (!status && step > t->steps - last) sum += nats / (double)last;
         snprintf(said, sizeof said, "teaching, step %llu of %llu, %.3f nats", (unsigned long long)step,
                  (unsigned long long)t->steps, status ? 0 : nats);
         exp_step(e, said);
-        if (!status && t->each && (step % PITH_MAX(t->steps / 12, (uint64_t)1) == 0 || step == t->steps))
+        if (!status && t->each && (step % every == 0 || step == t->steps))
             status = t->each(t->opaque, net);
     }
     t->nats = sum;
@@ -161,9 +189,15 @@ int teach(experiment *e, train_net *net, const lessons *kinds, size_t n_kinds, t
     size_t room = batch * kinds[0].n_ctx * sizeof(uint32_t);
     uint32_t *tokens = status ? NULL : pith_alloc(e->ctx, room), *targets = tokens ? pith_alloc(e->ctx, room) : NULL;
     if (!status && !targets) status = pith_alloc_status(e->ctx);
+    train_teacher *teacher = NULL;
+    float *latent = t->coded && !status ? pith_alloc(e->ctx, train_n_weights(net) * sizeof *latent) : NULL;
+    if (!status && t->coded && !latent) status = pith_alloc_status(e->ctx);
+    if (!status && t->teacher) status = train_teacher_new(e->ctx, net, t->teacher, kinds[0].n_ctx, &teacher);
     t->seconds = model_cpu_seconds();
-    if (!status) status = run_steps(e, net, kinds, n_kinds, decks, tokens, targets, batch, t);
+    if (!status) status = run_steps(e, net, kinds, n_kinds, decks, tokens, targets, batch, teacher, latent, t);
     t->seconds = model_cpu_seconds() - t->seconds;
+    train_teacher_free(teacher);
+    pith_free(e->ctx, latent);
     pith_free(e->ctx, tokens);
     pith_free(e->ctx, targets);
     for (size_t k = 0; k < n_kinds; k++) pith_free(e->ctx, decks[k].order);

@@ -18,6 +18,9 @@ typedef struct lessons {
     size_t n, capacity;
 } lessons;
 void lessons_free(pith_ctx *ctx, lessons *l);
+#define LESSONS_BYTES 256 /* tokens of nets whose tokens are bytes */
+/* A model whose tokens are bytes, for the tokens' sake; train_model_close. */
+int lessons_byte_model(experiment *e, lm_model **out);
 /* Items, as many to a window as fit, each behind the start token as ruler_choose puts it; the right choice is what is
  * learned. */
 int lessons_of_items(experiment *e, const lm_model *m, const ruler_items *items, lessons *l);
@@ -28,8 +31,14 @@ typedef struct teaching {
     uint64_t steps;
     double rate, decay;
     uint64_t seed;                                     /* of the order of the windows */
-    pith_status (*each)(void *opaque, train_net *net); /* after every twelfth of the steps; may be NULL */
+    pith_status (*each)(void *opaque, train_net *net); /* after some steps and the last one; may be NULL */
+    uint64_t every;                                    /* how many; 0: a twelfth of them */
     void *opaque;
+    const lm_model *teacher; /* learned from as well, NULL: none; train_hooks says what these two are */
+    double mix, temperature;
+    /* Changes the weights for the time in which a gradient is worked out; the step is then made from what they were
+     * (straight through, Bengio et al. 2013): nets that are to be coded. May be NULL. */
+    pith_status (*coded)(void *opaque, train_net *net);
     double nats;    /* out: of the last eighth of the steps */
     double seconds; /* out: processor time */
 } teaching;

@@ -16,6 +16,9 @@ static const char allocate_help[] =
     "                          of a table: step | ctxac @ obs at 2, 2.5, 3, 3.5, 4, 5, 6, 8 bits)\n"
     "      --for=quantize      levels are the blocks q2_K to q6_K and q8_0 (with --stats: @ obs), for GGUF files\n"
     "      --only=PATTERNS     tensors that take part (default: all matrices)\n"
+    "      --experts           every expert of a mixture gets a level of its own, out of a table; losses of an expert\n"
+    "                          count as often as tokens are sent to it (kl, energy). For archives: the experts of a\n"
+    "                          GGUF tensor have one type\n"
     "      --method=METHOD     rate: bits by half the logarithm of what each weight's error costs; without --levels, where\n"
     "                          it is the default, any number of bits for step | ctxac @ obs, and every matrix is coded\n"
     "                          a few times only. The others choose out of a table, every matrix at every level: greedy\n"
@@ -98,6 +101,7 @@ int model_allocate_main(int argc, char **argv) {
     lm_options o;
     const lm_option extra[] = {BUDGET_REQUEST_OPTIONS(r),
                                {"only", 0, LM_TEXT, &r.only, 0, 0},
+                               {"experts", 0, LM_FLAG, &r.experts, 0, 0},
                                {"loss", 0, LM_TEXT, &r.loss, 0, 0},
                                {"stats", 0, LM_TEXT, &r.stats, 0, 0},
                                {"eval-text", 0, LM_TEXT, &r.eval_text, 0, 0},
@@ -114,6 +118,8 @@ int model_allocate_main(int argc, char **argv) {
         result = cli_error("model allocate: which model?");
     } else if (result == CLI_OK && whom && strcmp(whom, "compress") != 0 && strcmp(whom, "quantize") != 0) {
         result = cli_error("model allocate: --for: compress or quantize, not '%s'", whom);
+    } else if (result == CLI_OK && whom && *whom == 'q' && r.experts) {
+        result = cli_error("model allocate: --experts: the experts of a GGUF tensor have one type; archives only");
     } else if (result == CLI_OK) {
         budget_answer a = {0};
         if (whom && *whom == 'q' && !r.levels) r.levels = r.stats ? block_levels_obs : block_levels;

@@ -91,7 +91,7 @@ static int read_levels(budget_run *b) {
 static int read_request(budget_run *b) {
     const budget_request *r = b->r;
     int method = find_name(r->method, model_budget_names, MODEL_BUDGET_METHODS,
-                           r->levels ? MODEL_BUDGET_GREEDY : MODEL_BUDGET_RATE);
+                           r->levels || r->experts ? MODEL_BUDGET_GREEDY : MODEL_BUDGET_RATE);
     int loss = find_name(r->loss, model_loss_names, MODEL_LOSSES, MODEL_LOSSES);
     if ((r->bpw > 0) + (r->max_kl > 0) + (r->size != NULL) + (r->bits > 0) != 1)
         return cli_error("one of %s--size, --bpw and --max-kl, above 0", r->bits > 0 ? "--lossy, " : "");
@@ -102,7 +102,7 @@ static int read_request(budget_run *b) {
         return cli_error("--max-kl is searched by sums of losses: not with --method=evolve");
     b->method = (model_budget_method)method;
     b->out->loss_kind = (model_loss)loss;
-    b->spreads = b->method == MODEL_BUDGET_RATE && !r->levels;
+    b->spreads = b->method == MODEL_BUDGET_RATE && !r->levels && !r->experts;
     return b->spreads ? CLI_OK : read_levels(b);
 }
 
@@ -200,7 +200,7 @@ static int make_table(budget_run *b) {
     lm_progress progress;
     bool many = b->method == MODEL_BUDGET_EVOLVE; /* put again and again */
     model_variants_options o = {.levels = (const char *const *)b->levels, .n_levels = b->n_levels, .stats = b->stats,
-                                .only = b->r->only, .keep = many};
+                                .only = b->r->only, .experts = b->r->experts, .keep = many};
     lm_progress_start(&progress, b->ctx, "coding", "weights");
     pith_status status = model_variants_new(b->ctx, b->file, &o, &b->v);
     lm_progress_clear(&progress, b->ctx);

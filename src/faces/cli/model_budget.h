@@ -9,6 +9,7 @@ typedef struct budget_request {
     const char *levels, *only, *method, *loss, *stats, *text, *eval_text;
     const char *size; /* one of these four */
     double bpw, max_kl, bits; /* bits: of each weight that is coded */
+    bool experts;             /* single experts get levels of their own */
     bool or_even;             /* where a model cannot be measured: the same bits for all, with a warning */
     uint64_t chunks, generations, offspring, seed;
 } budget_request;

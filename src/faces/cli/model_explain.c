@@ -102,23 +102,28 @@ static pith_status count_rules(page *p, model_archive *a) {
     const archive_index *x = archive_about(a);
     size_t n_rules = 0;
     pith_status status = PITH_OK;
-    for (size_t i = 0; i < x->n_tensors; i++)
-        if (x->tensors[i].mode == ARCHIVE_CODED) n_rules = PITH_MAX(n_rules, x->tensors[i].rule + 1);
+    for (size_t i = 0; i < x->n_pieces; i++)
+        if (x->pieces[i].rule != ARCHIVE_NO_RULE) n_rules = PITH_MAX(n_rules, x->pieces[i].rule + 1);
     for (size_t rule = 0; rule < n_rules && n_rules > 1 && !status; rule++) {
         pith_buffer text = {0};
         for (size_t i = 0; i < x->n_tensors && !status; i++) {
             const archive_tensor *t = &x->tensors[i];
             char what[96];
-            uint64_t bytes = 0;
-            if (t->mode != ARCHIVE_CODED || t->rule != rule) continue;
+            uint64_t bytes = 0, matrices = 0;
+            for (size_t k = 0; k < t->n_pieces; k++) {
+                const archive_piece *piece = &x->pieces[t->first_piece + k];
+                if (piece->rule != rule) continue;
+                bytes += piece->coded_n;
+                matrices++;
+            }
+            if (!matrices) continue;
             if (!text.size) { /* the chain without its pattern */
-                pith_recipe_rule chain = *archive_rule(a, i);
+                pith_recipe_rule chain = *archive_rule_at(a, rule);
                 chain.pattern = NULL;
                 status = pith_recipe_print(p->ctx, &(pith_recipe){.rules = &chain, .n_rules = 1}, &text);
             }
-            for (size_t k = 0; k < t->n_pieces; k++) bytes += x->pieces[t->first_piece + k].coded_n;
             snprintf(what, sizeof what, "rule: %.*s", (int)PITH_MIN(text.size, 80u), (const char *)text.data);
-            if (!status) count(p, what, 1, t->n_elements, bytes);
+            if (!status) count(p, what, 1, matrices * (t->ne[0] * t->ne[1]), bytes);
         }
         pith_buffer_free(p->ctx, &text);
     }
@@ -141,7 +146,12 @@ static pith_status explain_archive(page *p, model_archive *a) {
         p->n_weights += t->n_elements;
         count_tensor(p, t->name, t->n_elements, bytes);
         if (t->mode == ARCHIVE_CODED) {
-            coded_weights += t->n_elements;
+            snprintf(what, sizeof what, "%s, exact", tensor_type_of(t->type)->name);
+            for (size_t k = 0; k < t->n_pieces; k++) { /* matrices of a stack that no rule names */
+                const archive_piece *piece = &x->pieces[t->first_piece + k];
+                if (piece->rule == ARCHIVE_NO_RULE) count(p, what, 0, t->ne[0] * t->ne[1], piece->coded_n);
+                if (piece->rule != ARCHIVE_NO_RULE) coded_weights += t->ne[0] * t->ne[1];
+            }
             coded_tensors++;
             status = archive_parts(p->ctx, a, i, &parts);
             continue;

@@ -12,7 +12,7 @@ enum { WINDOW = 512 };
 typedef struct curved_run {
     pith_ctx *ctx;
     const prune_options *o;
-    bool surgeon, mixture;
+    bool surgeon, mixture, zeros; /* zeros: matrices keep their shapes */
     lm_model *model;
     train_net *net;
     uint32_t *tokens;
@@ -106,7 +106,7 @@ static pith_status edit(void *opaque, const tensor_view *from, cut_list cols, cu
 }
 
 /* Neurons that are not marked in gone[n_groups][n] stay; `edited`: with the net's values. A block keeps one at least.
- */
+ * Groups are those of the plan: layers, of mixtures the experts of each. */
 static int write_without(curved_run *r, const heapr_list *l, const uint8_t *gone, bool edited) {
     cut_list *neurons = pith_zalloc(r->ctx, l->n_groups * sizeof *neurons);
     uint32_t *at = pith_alloc(r->ctx, l->n * sizeof *at);
@@ -145,6 +145,8 @@ static int write_live(curved_run *r) {
 static int operate(curved_run *r) {
     surgeon_options o = {.method = SURGEON_FULL, .share = 0.2, .shots = (unsigned)r->o->shots, .damp = r->o->damp};
     char *end = NULL;
+    if (r->o->uneven && r->mixture)
+        return cli_error("prune: --uneven: all experts of a mixture have one number of neurons");
     if (r->o->share) o.share = strtod(r->o->share, &end) / 100;
     if (end && (end == r->o->share || strcmp(end, "%") != 0 || !(o.share > 0 && o.share < 1)))
         return cli_error("prune: --share: a percentage above 0 and below 100, not '%s'", r->o->share);
@@ -156,17 +158,6 @@ static int operate(curved_run *r) {
 }
 
 /* ---- neurons ---------------------------------------------------------------------------------------------- */
-
-/* The lowest of every block, as many of each, or of all. */
-static pith_status mark(curved_run *r, const heapr_list *l, const double *scores, uint32_t keep, uint8_t *gone) {
-    pith_status status = PITH_OK;
-    if (r->o->uneven || r->mixture) return heapr_choose(r->ctx, l, scores, l->n - l->n_groups * keep, gone);
-    for (size_t i = 0; i < l->n_groups && !status; i++) {
-        const heapr_list one = {.at = &(heapr_group){.n = l->at[i].n}, .n_groups = 1, .n = l->at[i].n};
-        status = heapr_choose(r->ctx, &one, scores + l->at[i].first, one.n - keep, gone + l->at[i].first);
-    }
-    return status;
-}
 
 static int rank(curved_run *r) {
     uint32_t keep, n_ff = lm_about(r->model)->n_ff;
@@ -183,13 +174,15 @@ static int rank(curved_run *r) {
     if (!status && !(gone = pith_zalloc(r->ctx, l->n))) status = pith_alloc_status(r->ctx);
     if (!status) status = heapr_curvature(r->ctx, r->net, r->tokens, r->n_windows, r->n_ctx, &c);
     if (!status) status = heapr_scores(r->ctx, r->net, l, c, HEAPR_SUMS, scores);
-    if (!status) status = mark(r, l, scores, keep, gone);
+    if (!status)
+        status = r->o->uneven ? heapr_choose(r->ctx, l, scores, l->n - l->n_groups * keep, gone)
+                              : heapr_choose_each(r->ctx, l, scores, n_ff - keep, gone);
     int result = status ? lm_failed(r->ctx, r->o->common.names[0]) : CLI_OK;
     if (result == CLI_OK) {
         r->n_all = l->n;
         r->n_gone = l->n - l->n_groups * keep;
-        if (r->mixture) heapr_remove(r->net, l, gone);
-        result = r->mixture ? write_out(r, write_net, NULL) : write_without(r, l, gone, false);
+        if (r->zeros) heapr_remove(r->net, l, gone);
+        result = r->zeros ? write_out(r, write_net, NULL) : write_without(r, l, gone, false);
     }
     curvature_free(r->ctx, c);
     heapr_list_free(r->ctx, l);
@@ -217,8 +210,7 @@ static int look_at_result(curved_run *r, uint64_t *parameters) {
 static int report(const curved_run *r, uint64_t parameters) {
     uint64_t before = lm_about(r->model)->n_parameters;
     const char *what = r->surgeon ? "weights of the layers' matrices" : "neurons";
-    bool zeros = r->surgeon || r->mixture;
-    const char *kind = !zeros      ? ""
+    const char *kind = !r->zeros   ? ""
                        : r->n_left ? ", zeros where no whole neuron went"
                                    : ", zeros in tensors of the old shapes";
     if (r->o->common.json) {
@@ -226,7 +218,7 @@ static int report(const curved_run *r, uint64_t parameters) {
             json_pack("{s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:b,s:f}", "model", cli_json_text(r->o->common.names[0]), "method",
                       r->surgeon ? "surgeon" : "heapr", "tokens", (json_int_t)(r->n_windows * r->n_ctx),
                       r->surgeon ? "weights" : "neurons", (json_int_t)r->n_all, "gone", (json_int_t)r->n_gone,
-                      "parameters_before", (json_int_t)before, "parameters", (json_int_t)parameters, "zeros", zeros,
+                      "parameters_before", (json_int_t)before, "parameters", (json_int_t)parameters, "zeros", r->zeros,
                       "seconds", r->seconds);
         if (r->compared) prune_json_comparison(all, &r->comparison);
         return cli_json_print(stdout, all, JSON_INDENT(1));
@@ -257,6 +249,7 @@ int prune_curved(pith_ctx *ctx, const prune_options *o) {
     int result = lm_open_named(ctx, lm_model_path(o->common.names[0]), &r.model);
     if (result == CLI_OK) {
         r.mixture = lm_about(r.model)->n_experts > 0;
+        r.zeros = r.surgeon || (r.mixture && o->uneven);
         result = open_net(&r);
     }
     lm_progress progress;

@@ -46,6 +46,10 @@ static pith_status read_rule(pith_ctx *ctx, const pith_recipe_rule *rule, quanti
     size_t n;
     if (rule->n_stages != 1 || strcmp(s->stage->name, "gguf") != 0 || rule->n_solvers > 1)
         return pith_fail(ctx, PITH_E_ARGUMENT, "quantising takes the stage gguf(TYPE), alone or @ obs");
+    if (rule->pattern && strchr(rule->pattern, ':'))
+        return pith_fail(ctx, PITH_E_ARGUMENT,
+                         "column %u: a pattern with a colon names single experts, but a GGUF tensor has one type for all; "
+                         "pith model compress can", s->column);
     const char *name = pith_choice_name(s->stage->params[0].choices, (unsigned)s->value[0], &n);
     const tensor_type_info *type = tensor_type_named(name, n);
     if (!type) return pith_fail(ctx, PITH_E_ARGUMENT, "no element type '%.*s'", (int)n, name);

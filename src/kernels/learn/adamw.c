@@ -29,20 +29,24 @@ static void in_piece(const adamw_job *j, size_t i, range_fn fn, double *sum) {
 
 static void add_squares(const adamw_job *j, const learn_param *p, size_t first, size_t n, double *sum) {
     (void)p;
-    for (size_t i = first; i < first + n; i++) *sum += (double)j->gradient[i] * (double)j->gradient[i];
+    const uint8_t *kept = j->o->kept;
+    for (size_t i = first; i < first + n; i++)
+        if (!kept || kept[i]) *sum += (double)j->gradient[i] * (double)j->gradient[i];
 }
 
 static void step(const adamw_job *j, const learn_param *p, size_t first, size_t n, double *sum) {
     (void)sum;
     const learn_adamw *o = j->o;
-    float b1 = (float)o->beta1, b2 = (float)o->beta2, rate = (float)o->rate, epsilon = (float)o->epsilon;
-    float keep = p->rows == 1 ? 1 : (float)(1 - o->rate * o->decay);
+    float b1 = (float)o->beta1, b2 = (float)o->beta2, rate = (float)(o->rate * p->speed), epsilon = (float)o->epsilon;
+    float keep = p->rows == 1 ? 1 : (float)(1 - o->rate * p->speed * o->decay);
     for (size_t i = first; i < first + n; i++) {
         float g = j->gradient[i] * j->scale;
         j->m[i] = b1 * j->m[i] + (1 - b1) * g;
         j->v[i] = b2 * j->v[i] + (1 - b2) * g * g;
         j->w[i] = j->w[i] * keep - rate * (j->m[i] * j->rate1) / (sqrtf(j->v[i] * j->rate2) + epsilon);
     }
+    for (size_t i = first; o->kept && i < first + n; i++)
+        if (!o->kept[i]) j->w[i] = j->m[i] = j->v[i] = 0;
 }
 
 static pith_status sum_piece(void *arg, size_t i) {

@@ -55,7 +55,7 @@ learn_id learn_param_add(learn_graph *g, const char *name, size_t rows, size_t c
     if (!make_room(g, &list, g->n_params, &g->room_params, sizeof *g->params)) return LEARN_NONE;
     g->params = list;
     learn_param *p = &g->params[g->n_params];
-    *p = (learn_param){.rows = rows, .cols = cols, .parts = parts, .at = g->n_weights};
+    *p = (learn_param){.rows = rows, .cols = cols, .parts = parts, .at = g->n_weights, .speed = 1};
     snprintf(p->name, sizeof p->name, "%s", name);
     g->n_weights += (rows * cols + 15) / 16 * 16; /* every one begins on a cache line */
     return (learn_id)g->n_params++;
@@ -179,6 +179,20 @@ learn_id learn_experts(learn_graph *g, learn_id x, learn_id scores, learn_id gat
                                     .x = {x, scores, LEARN_NONE},
                                     .param = {gate, up, down},
                                     .n_used = n_used});
+}
+
+learn_id learn_modulate(learn_graph *g, learn_id x, learn_id scores, learn_id vectors, size_t n_kept, size_t n_used) {
+    if (g->status) return LEARN_NONE;
+    if (!is_node(g, x) || !is_node(g, scores) || x == scores || n_kept >= n_used ||
+        n_used > g->nodes[scores].width || g->nodes[scores].width > LEARN_MAX_EXPERTS ||
+        !is_shape(g, vectors, g->nodes[scores].width, g->nodes[x].width))
+        return wrong(g, "vectors in the place of experts");
+    return add_node(g, (learn_node){.op = OP_MODULATE,
+                                    .width = g->nodes[x].width,
+                                    .x = {x, scores, LEARN_NONE},
+                                    .param = {vectors, LEARN_NONE, LEARN_NONE},
+                                    .n_used = n_used,
+                                    .n_kept = n_kept});
 }
 
 learn_id learn_cross_entropy(learn_graph *g, learn_id logits) {

@@ -24,6 +24,7 @@ typedef struct learn_param {
     size_t parts;      /* matrices of equal size one below the other: experts; else 1 */
     size_t at;         /* in the flat block, in elements */
     bool frozen;       /* gets no gradient and does not change */
+    double speed;      /* its steps are of so many times the rate; 1 at first */
 } learn_param;
 
 /* ---- building ---------------------------------------------------------------------------------------- */
@@ -59,6 +60,10 @@ learn_id learn_add(learn_graph *g, learn_id a, learn_id b);
  * counts as given in the gradient. */
 learn_id learn_experts(learn_graph *g, learn_id x, learn_id scores, learn_id gate, learn_id up, learn_id down,
                        size_t n_used);
+/* x, element by element, times 1 + sum of w_k vectors[e_k], over those of the n_used experts with the highest scores that
+ * come behind the first n_kept: what stands for experts that are not run (He et al. 2025, compressed experts). w as above
+ * for n_used experts; vectors[n_experts][width], zeros change nothing. */
+learn_id learn_modulate(learn_graph *g, learn_id x, learn_id scores, learn_id vectors, size_t n_kept, size_t n_used);
 /* The end: cross entropy of the batch's targets under the softmax of the logits, summed; with a teacher, what
  * learn_batch says. */
 learn_id learn_cross_entropy(learn_graph *g, learn_id logits);
@@ -117,6 +122,8 @@ typedef struct learn_adamw {
     double epsilon;
     double decay; /* w -= rate * decay * w, not of values of one row */
     double clip;  /* gradients whose norm over all parameters is more are scaled down to that; 0: never */
+    const uint8_t *kept; /* [learn_n_weights] of pruned nets: where it is 0 the weight and its moments become and stay 0,
+                            and its gradient does not count; NULL: all are kept */
 } learn_adamw;
 /* One step, the t-th (from 1), of all parameters that are not frozen. Moments begin as zeros. *norm (may be NULL): the
  * gradient's norm before clipping. PITH_E_CHECK when it is not finite; then nothing has changed. Threads of ctx. */

@@ -50,6 +50,13 @@ void learn_expert_ranges(const uint32_t *chosen, size_t n_pairs, size_t n_expert
     for (size_t e = 0; e < n_experts; e++) first[e + 1] += first[e];
 }
 
+static size_t modulate_saved(const learn_sizes *s) { return s->node->n_used + s->node->width; }
+static size_t modulate_ints(const learn_sizes *s) { return s->node->n_used; }
+/* one row's probabilities; its gradient, and those of all weights */
+static size_t modulate_scratch(const learn_sizes *s) {
+    return PITH_MAX(s->width[1], s->node->width + s->rows * s->node->n_used);
+}
+
 /* One row; and of a row with a teacher the logarithms of three sums of powers. */
 static size_t entropy_saved(const learn_sizes *s) {
     (void)s;
@@ -68,5 +75,10 @@ const learn_op learn_ops[N_OPS] = {
     [OP_ADD] = {.name = "add"},
     [OP_EXPERTS] =
         {.name = "experts", .linear = true, .saved = experts_saved, .ints = experts_ints, .scratch = experts_scratch},
+    [OP_MODULATE] = {.name = "modulate",
+                     .reads_x = 1,
+                     .saved = modulate_saved,
+                     .ints = modulate_ints,
+                     .scratch = modulate_scratch},
     [OP_CROSS_ENTROPY] = {.name = "cross entropy", .reads_x = 1, .saved = entropy_saved, .ints = one, .scratch = entropy_scratch},
 };

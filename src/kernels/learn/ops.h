@@ -17,6 +17,7 @@ typedef enum learn_op_id {
     OP_GATE,
     OP_ADD,
     OP_EXPERTS,
+    OP_MODULATE,
     OP_CROSS_ENTROPY,
     N_OPS
 } learn_op_id;
@@ -27,7 +28,7 @@ typedef struct learn_node {
     learn_id x[LEARN_MAX_INPUTS];     /* LEARN_NONE behind the last */
     learn_id param[LEARN_MAX_PARAMS]; /* LEARN_NONE where there is none */
     double epsilon;                   /* of a norm */
-    size_t head, n_used, n_turns;
+    size_t head, n_used, n_kept, n_turns;
     bool halves;
     double *turns; /* owned */
 } learn_node;

@@ -87,7 +87,7 @@ void sparse_choose(const float *score, size_t n, size_t n_keep, uint8_t *keep, f
 /* The ops of the stages in represent_scalars. */
 extern const repr_ops obs_ops, quant_ops, step_ops, ternary_ops, sign_ops, kmeans_ops, sparse_ops, outliers_ops,
     prune_ops, gguf_ops;
-extern const pith_param obs_params[2], quant_params[6], step_params[7], ternary_params[4], sign_params[1],
+extern const pith_param obs_params[2], quant_params[6], step_params[8], ternary_params[4], sign_params[1],
     kmeans_params[2], sparse_params[6], outliers_params[2], prune_params[4], gguf_params[1];
 
 #endif

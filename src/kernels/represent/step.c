@@ -12,9 +12,10 @@
 #include <math.h>
 
 #include "kernels/represent/pack_bits.h"
+#include "kernels/represent/step_lattice.h"
 
-enum { P_SIZE, P_BITS, P_TILT, P_RDO, P_CENTROID, P_TRELLIS, P_ROWS };
-const pith_param step_params[7] = {
+enum { P_SIZE, P_BITS, P_TILT, P_RDO, P_CENTROID, P_TRELLIS, P_ROWS, P_LATTICE };
+const pith_param step_params[8] = {
     {.name = "size",
      .type = PITH_P_REAL,
      .min = 1e-6,
@@ -56,6 +57,11 @@ const pith_param step_params[7] = {
      .def = 0.5,
      .doc = "how far steps of rows follow what errors there cost, where tokens are counted: as tilt (half way was better "
             "than all the way on two models: counts of one text are not those of the next)"},
+    {.name = "lattice",
+     .type = PITH_P_FLAG,
+     .def = 1,
+     .doc = "weights that lie on few levels in groups with a scale, as those of models that were quantised before, are "
+            "coded as these levels where that takes no more bits"},
 };
 
 static unsigned trellis_of(const repr_job *job) {
@@ -183,9 +189,8 @@ static unsigned low_bits(uint32_t alphabet) {
     return k;
 }
 
-/* Codes of any alphabet; they are changed. */
-static pith_status put_codes(const repr_job *job, uint16_t *codes, size_t n, size_t row, uint32_t alphabet,
-                             pith_buffer *out) {
+pith_status step_put_codes(const repr_job *job, uint16_t *codes, size_t n, size_t row, uint32_t alphabet,
+                           pith_buffer *out) {
     unsigned k = low_bits(alphabet);
     uint16_t *low = k ? pith_alloc(job->ctx, n * sizeof *low) : NULL;
     if (k && !low) return pith_alloc_status(job->ctx);
@@ -200,8 +205,8 @@ static pith_status put_codes(const repr_job *job, uint16_t *codes, size_t n, siz
     return status;
 }
 
-static pith_status take_codes(const repr_job *job, repr_reader *in, uint16_t *codes, size_t n, size_t row,
-                              uint32_t alphabet) {
+pith_status step_take_codes(const repr_job *job, repr_reader *in, uint16_t *codes, size_t n, size_t row,
+                            uint32_t alphabet) {
     unsigned k = low_bits(alphabet);
     pith_status status = scalar_take_plane(job, in, codes, n, row, ((alphabet - 1) >> k) + 1);
     if (status || !k) return status;
@@ -240,7 +245,7 @@ static pith_status put_plane(step_coder *c, size_t p, uint32_t *counts, uint16_t
         }
     }
     uint32_t alphabet = 2 * most + 1 + more;
-    if (!status && alphabet > 1) status = put_codes(c->job, codes, l->rows * width, width, alphabet, out);
+    if (!status && alphabet > 1) status = step_put_codes(c->job, codes, l->rows * width, width, alphabet, out);
     for (size_t i = 0; !status && i < l->rows * width && n_more; i++) {
         int v = c->index[l->order[first + i % width] * l->rows + i / width];
         if ((unsigned)abs(v) <= most) continue;
@@ -284,8 +289,20 @@ static void step_free(repr_columns *self) {
     pith_free(ctx, c);
 }
 
+/* Bits of a weight that were asked for; by size those of a normal number. */
+static double bits_of(const repr_job *job) {
+    const double *v = job->args->value;
+    return v[P_BITS] > 0 ? v[P_BITS] : PITH_MAX(2.047 - log2(v[P_SIZE]), 0);
+}
+
 static pith_status step_columns(const repr_job *job, const repr_matrix *w, repr_columns **out) {
     pith_ctx *ctx = job->ctx;
+    if (job->args->value[P_LATTICE] != 0) {
+        step_lattice l;
+        bool found;
+        pith_status status = step_lattice_find(ctx, w, bits_of(job), &l, &found);
+        if (status || found) return status ? status : step_lattice_columns(job, &l, out);
+    }
     step_coder *c = pith_zalloc(ctx, sizeof *c);
     if (!c) return pith_alloc_status(ctx);
     c->base = (repr_columns){0, step_enter, step_code, step_finish, step_free};
@@ -312,16 +329,18 @@ static pith_status step_columns(const repr_job *job, const repr_matrix *w, repr_
 
 /* ---- decoding ----------------------------------------------------------------------------------- */
 
+/* With 0 classes it is another code that follows (step_lattice.c). */
 static pith_status take_layout(const repr_job *job, repr_reader *in, step_layout *l) {
     uint64_t n_classes, n_planes = 1;
     if (!repr_take_floats(in, &l->base, 1) || !repr_take_number(in, STEP_CLASSES, &n_classes))
         return repr_cut_off(job->ctx);
-    if (!(l->base >= 0) || !isfinite(l->base) || n_classes < 1)
+    if (!(l->base >= 0) || !isfinite(l->base))
         return pith_fail(job->ctx, PITH_E_FORMAT, "the step of a matrix is no number");
+    l->n_classes = (unsigned)n_classes;
+    if (!n_classes) return PITH_OK;
     if (n_classes > 1 && !repr_take_number(in, PITH_MIN(STEP_PLANES, l->cols), &n_planes))
         return repr_cut_off(job->ctx);
     if (n_planes < 1) return pith_fail(job->ctx, PITH_E_FORMAT, "a matrix has no planes");
-    l->n_classes = (unsigned)n_classes;
     l->n_planes = (size_t)n_planes;
     pith_status status = PITH_OK;
     if (l->n_classes > 1) status = repr_unpack(job, in, l->class_of, l->cols, l->cols, l->n_classes);
@@ -418,7 +437,7 @@ static pith_status take_plane(const repr_job *job, repr_reader *in, const step_l
     const uint8_t *shifts = n_states ? (const uint8_t *)rule.shift : repr_take(in, STEP_SHIFTS);
     if (!shifts) return repr_cut_off(ctx);
     if (!n_states) memcpy(rule.shift, shifts, STEP_SHIFTS);
-    pith_status status = take_codes(job, in, codes, n, width, 2 * most + 1 + head % 2);
+    pith_status status = step_take_codes(job, in, codes, n, width, 2 * most + 1 + head % 2);
     if (!status) status = take_indices(job, in, n, most, n_more, codes);
     if (status) return status;
     taken_plane plane = {l, first, width, codes, data};
@@ -432,6 +451,10 @@ static pith_status step_decode(const repr_job *job, repr_reader *in, repr_matrix
     step_layout l;
     pith_status status = step_layout_new(ctx, w->rows, w->cols, &l);
     if (!status) status = take_layout(job, in, &l);
+    if (!status && !l.n_classes) {
+        step_layout_free(ctx, &l);
+        return step_lattice_decode(job, in, l.base, w);
+    }
     size_t widest = 0;
     for (size_t p = 0; !status && p < l.n_planes; p++) widest = PITH_MAX(widest, l.first[p + 1] - l.first[p]);
     uint16_t *codes = status ? NULL : pith_alloc(ctx, l.rows * widest * sizeof *codes);

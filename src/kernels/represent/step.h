@@ -68,6 +68,12 @@ PITH_INLINE float step_trellis_value(unsigned state, int index, float half) {
     return (float)(2 * index - (int)(state & 1)) * half;
 }
 
+/* Codes of any alphabet through the chain's packer, and back; those that are put are changed. One letter needs none. */
+pith_status step_put_codes(const repr_job *job, uint16_t *codes, size_t n, size_t row, uint32_t alphabet,
+                           pith_buffer *out);
+pith_status step_take_codes(const repr_job *job, repr_reader *in, uint16_t *codes, size_t n, size_t row,
+                            uint32_t alphabet);
+
 /* Encoding: the plan (step_plan.c). */
 typedef struct step_wish {
     double size; /* geometric mean of the steps, in RMS of the matrix */

@@ -63,7 +63,7 @@ typedef void matmul_rows_fn(const lm_matrix *w, const lm_activations *a, float *
 extern matmul_rows_fn matmul_rows_q8_0, matmul_rows_q4_0, matmul_rows_q4_1, matmul_rows_q5_0, matmul_rows_q5_1,
     matmul_rows_iq4_nl, matmul_rows_mxfp4, matmul_rows_q2_k, matmul_rows_q3_k, matmul_rows_q4_k, matmul_rows_q5_k,
     matmul_rows_q6_k, matmul_rows_iq4_xs, matmul_rows_tq2_0, matmul_rows_iq2_xxs, matmul_rows_iq2_xs, matmul_rows_iq2_s,
-    matmul_rows_iq3_xxs, matmul_rows_iq3_s, matmul_rows_iq1_s;
+    matmul_rows_iq3_xxs, matmul_rows_iq3_s, matmul_rows_iq1_s, matmul_rows_iq1_m, matmul_rows_tq1_0;
 
 /* matmul_rows_NAME from `some`, which takes a constant number of tokens. One function for each number:
  * in one for all the compiler keeps too many constants in registers. */
@@ -91,7 +91,8 @@ typedef enum matmul_order {
     MATMUL_IN_ORDER,
     MATMUL_NIBBLES16, /* of 128: the first 16 of each 32, then the second 16 of each */
     MATMUL_NIBBLES32, /* of 128: parts of 32 in the order 0, 2, 1, 3 */
-    MATMUL_PLANES     /* of 256: parts of 32 in the order 0, 4, 1, 5, 2, 6, 3, 7 */
+    MATMUL_PLANES,    /* of 256: parts of 32 in the order 0, 4, 1, 5, 2, 6, 3, 7 */
+    MATMUL_TRITS      /* of 256: two parts of 16 out of the first ten and one out of the next five, in turn */
 } matmul_order;
 
 #endif

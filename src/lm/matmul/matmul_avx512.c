@@ -78,6 +78,8 @@ static const few_kernel few_kernels[] = {
     {TENSOR_IQ3_XXS, MATMUL_IN_ORDER, 9, matmul_rows_iq3_xxs},
     {TENSOR_IQ3_S, MATMUL_IN_ORDER, 13, matmul_rows_iq3_s},
     {TENSOR_IQ1_S, MATMUL_IN_ORDER, 6, matmul_rows_iq1_s},
+    {TENSOR_IQ1_M, MATMUL_IN_ORDER, 12, matmul_rows_iq1_m},
+    {TENSOR_TQ1_0, MATMUL_TRITS, 12, matmul_rows_tq1_0},
 };
 
 static const few_kernel *few(const lm_activations *a) {
@@ -88,10 +90,11 @@ static const few_kernel *few(const lm_activations *a) {
 
 static void arrange(lm_activations *a, matmul_order order) {
     /* Where each 16 of 256 go. */
-    static const uint8_t to[4][16] = {
+    static const uint8_t to[5][16] = {
         [MATMUL_NIBBLES16] = {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15},
         [MATMUL_NIBBLES32] = {0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15},
         [MATMUL_PLANES] = {0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15},
+        [MATMUL_TRITS] = {0, 1, 3, 4, 6, 7, 9, 10, 12, 13, 2, 5, 8, 11, 14, 15},
     };
     if (order == MATMUL_IN_ORDER) return;
     for (size_t i = 0; i < a->n_tokens * a->q_stride; i += 256) {

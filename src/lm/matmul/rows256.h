@@ -40,10 +40,14 @@ typedef struct row_sums {
     _Alignas(32) uint16_t d[ROWS256_BLOCKS][16], m[ROWS256_BLOCKS][16];                 /* [block] */
 } row_sums;
 
-/* What rows256 is made for: bytes of a block, where in it its halves are, what d is multiplied by. */
+PITH_INLINE uint16_t spread16(const uint8_t *p) { return (uint16_t)_pext_u64(load64(p), 0xf000f000f000f000u); }
+
+/* What rows256 is made for: bytes of a block, where in it its halves are (d_spread: d is in the upper four bits of four
+ * words), what d is multiplied by. */
 typedef struct block_shape {
     block_fn dot;
     size_t bytes, d_at, m_at;
+    bool d_spread;
     float d_times;
     bool mins;
     size_t groups;
@@ -77,7 +81,7 @@ VNNI_INLINE void rows256_tokens(const lm_matrix *w, const lm_activations *a, flo
                     _mm_store_si128((void *)s.total[at][r % 4][r / 4], to_lanes4(v[i].total));
                     if (k.mins) _mm_store_si128((void *)s.mins[at][r % 4][r / 4], v[i].mins);
                 }
-                s.d[b][r] = load16(p + k.d_at);
+                s.d[b][r] = k.d_spread ? spread16(p + k.d_at) : load16(p + k.d_at);
                 if (k.mins) s.m[b][r] = load16(p + k.m_at);
             }
         }
@@ -104,7 +108,9 @@ VNNI_INLINE void rows256_tokens(const lm_matrix *w, const lm_activations *a, flo
 
 /* matmul_rows_TYPE: the kernel of one type from its block function dot_TYPE. */
 #define ROWS256(name, bytes, d_at, m_at, d_times, mins, groups)                                                        \
-    ROWS_FUNCTIONS(name, rows256_tokens, ((block_shape){dot_##name, bytes, d_at, m_at, d_times, mins, groups}))
+    ROWS_FUNCTIONS(name, rows256_tokens, ((block_shape){dot_##name, bytes, d_at, m_at, false, d_times, mins, groups}))
+#define ROWS256_SPREAD(name, bytes, d_at, d_times, groups)                                                             \
+    ROWS_FUNCTIONS(name, rows256_tokens, ((block_shape){dot_##name, bytes, d_at, 0, true, d_times, false, groups}))
 
 VNNI_INLINE __m512i bytes64(const void *p) { return _mm512_loadu_si512(p); }
 /* 32 bytes twice. */

@@ -1,4 +1,4 @@
-/* Few tokens by Q2_K to Q6_K, IQ4_XS and TQ2_0: bit fields to bytes in registers. */
+/* Few tokens by Q2_K to Q6_K, IQ4_XS and TQ: bit fields (TQ1_0: digits of 3) to bytes in registers. */
 #include "lm/matmul/rows256.h"
 
 /* The bits of v in the places of `field`, those of w elsewhere. */
@@ -122,6 +122,27 @@ VNNI_INLINE block_sums dot_tq2_0(const uint8_t *b, block_token t) {
     return (block_sums){add_low(total, words16(t.zeros)), _mm_setzero_si128()};
 }
 
+/* A byte v of TQ1_0 is a fraction v / 256 in base 3: its next digit is floor(3 v / 256), what is left 3 v mod 256. Here
+ * with ~v, which averages that round up make ~floor((v + floor(v / 2)) / 2): its upper two bits are those of ~digit.
+ * Of 52 bytes the first 48 have five digits; the last four, with four, go through as the 16 bytes they become. */
+VNNI_INLINE block_sums dot_tq1_0(const uint8_t *b, block_token t) {
+    const __m512i ones = _mm512_set1_epi8(-1), three = _mm512_set1_epi8(3), two = _mm512_set1_epi8(2);
+    const __m512i first48 = _mm512_maskz_mov_epi32(0xfff, three);
+    const __m256i power = _mm256_setr_epi16(1, 1, 1, 1, 3, 3, 3, 3, 9, 9, 9, 9, 27, 27, 27, 27);
+    __m256i tail = _mm256_cvtepu8_epi16(_mm_set1_epi32((int)load32(b + 48)));
+    __m128i digits = _mm256_cvtepi16_epi8(_mm256_xor_si256(_mm256_mullo_epi16(tail, power), _mm256_set1_epi16(-1)));
+    __m512i v = _mm512_xor_si512(_mm512_maskz_loadu_epi32(0xfff, b), ones), total = _mm512_setzero_si512();
+#pragma GCC unroll 5
+    for (int n = 0; n < 5; n++) {
+        if (n == 4) v = _mm512_inserti32x4(v, digits, 3);
+        __m512i less = _mm512_avg_epu8(v, _mm512_avg_epu8(v, ones));
+        __m512i q = _mm512_andnot_si512(_mm512_srli_epi16(less, 6), n == 4 ? three : first48);
+        total = _mm512_dpbusd_epi32(total, q, bytes64(t.x + 48 * n));
+        v = _mm512_add_epi8(_mm512_add_epi8(v, v), _mm512_add_epi8(v, two));
+    }
+    return (block_sums){add_low(total, words16(t.zeros)), _mm_setzero_si128()};
+}
+
 /* Bytes of full range would saturate two products, so their sums of four are scaled. */
 VNNI_INLINE block_sums dot_iq4_xs(const uint8_t *b, block_token t) {
     const __m512i nibble = _mm512_set1_epi8(15);
@@ -154,4 +175,5 @@ ROWS256(q5_k,   176,   0,  2,  1,     true,   8)
 ROWS256(q6_k,   210, 208,  0,  1,     false, 16)
 ROWS256(iq4_xs, 136,   0,  0,  1,     false,  8)
 ROWS256(tq2_0,   66,  64,  0,  1,     false,  8)
+ROWS256(tq1_0,   54,  52,  0,  1,     false,  8)
 /* clang-format on */

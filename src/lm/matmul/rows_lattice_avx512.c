@@ -140,6 +140,32 @@ VNNI_INLINE block_sums dot_iq1_s(const uint8_t *b, block_token t) {
     return (block_sums){sub_low(total, _mm256_zextsi128_si256(m)), _mm_setzero_si128()};
 }
 
+/* A shift for every eight, a scale for every 16. */
+VNNI_INLINE block_sums dot_iq1_m(const uint8_t *b, block_token t) {
+    const __m512i first = quarters_from(0, 1, 2, 3);
+    const __m256i word = _mm256_setr_epi16(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    const __m256i place = _mm256_set1_epi64x(0x0009000600030000);
+    __m256i s = _mm256_permutexvar_epi16(word, _mm256_castsi128_si256(_mm_loadl_epi64((const void *)(b + 48))));
+    s = _mm256_and_si256(_mm256_srlv_epi16(s, place), _mm256_set1_epi16(7));
+    __m256i scales = _mm256_add_epi16(_mm256_add_epi16(s, s), _mm256_set1_epi16(1));
+    __m512i total = _mm512_setzero_si512();
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        const uint8_t *p = b + 8 * i;
+        uint32_t top = load32(b + 32 + 4 * i);
+#define AT(n) p[n] | (top >> 4 * (n) & 7) << 8
+        __m512i u = EIGHT(blocks_iq1s_grid, AT);
+#undef AT
+        __mmask8 down = (__mmask8)_pext_u32(top, 0x88888888u);
+        __m512i shift = _mm512_mask_blend_epi64(down, _mm512_set1_epi8(10), _mm512_set1_epi8(8));
+        u = _mm512_add_epi8(_mm512_and_si512(_mm512_slli_epi16(u, 3), _mm512_set1_epi8(-8)), shift);
+        total = scaled_dot(total, u, bytes64(t.x + 64 * i), groups_of(scales, first, 4 * i));
+    }
+    __m256i m = _mm256_madd_epi16(scales, words16(t.sums));
+    m = _mm256_add_epi32(_mm256_slli_epi32(m, 3), m);
+    return (block_sums){sub_low(total, m), _mm_setzero_si128()};
+}
+
 /* clang-format off */
 /*      type     bytes d  m  d times mins groups */
 ROWS256(iq2_xxs,  66,  0, 0, 0.125f, false,  8)
@@ -148,4 +174,5 @@ ROWS256(iq2_s,    82,  0, 0, 0.125f, false, 16)
 ROWS256(iq3_xxs,  98,  0, 0, 0.25f,  false,  8)
 ROWS256(iq3_s,   110,  0, 0, 1,      false,  8)
 ROWS256(iq1_s,    50,  0, 0, 0.125f, false,  8)
+ROWS256_SPREAD(iq1_m, 56, 48, 0.125f, 16)
 /* clang-format on */

@@ -40,6 +40,8 @@ pith_status train_net_write(pith_ctx *ctx, const train_net *net, tensor_type mat
     gguf_writer *w = NULL;
     if (matrices != TENSOR_F32 && matrices != TENSOR_F16)
         return pith_fail(ctx, PITH_E_ARGUMENT, "trained matrices are written as F32 or F16");
+    if (net->n_kept)
+        return pith_fail(ctx, PITH_E_UNSUPPORTED, "a net of which experts are left out cannot be written as GGUF");
     for (size_t i = 0; i < f->n_meta; i++)
         if (starts(f->meta[i].key, "pith."))
             return pith_fail(ctx, PITH_E_ARGUMENT, "the model's file has other layouts than GGUF: convert it first");
@@ -126,7 +128,7 @@ static void plan(maker *k, int layer, const char *name, uint64_t cols, uint64_t 
 
 static void plan_all(maker *k, const train_shape *s, uint64_t n_vocab) {
     uint64_t d = s->n_embd, kv = d / s->n_heads * s->n_kv_heads, ff = s->n_ff, e = s->n_experts;
-    double spread = 0.02, out = spread / sqrt(2.0 * s->n_layers);
+    double spread = s->spread > 0 ? s->spread : 0.02, out = spread / sqrt(2.0 * s->n_layers);
     plan(k, -1, "token_embd", d, n_vocab, 1, spread);
     for (int l = 0; l < (int)s->n_layers; l++) {
         plan(k, l, "attn_norm", d, 1, 1, 0);
@@ -161,7 +163,7 @@ static pith_status put_keys(maker *k, const train_shape *s, const lm_model *from
         {"llama.expert_used_count", s->n_experts > 1 ? s->n_used : 0},
         {"general.file_type", 0},
     };
-    const tensor_file *f = lm_file(from);
+    const tensor_file *f = from ? lm_file(from) : NULL;
     pith_status status = gguf_put_text(k->ctx, k->w, "general.architecture", "llama", 5);
     for (size_t i = 0; i < PITH_COUNT(numbers) && !status; i++)
         if (numbers[i].value || strstr(numbers[i].key, "file_type"))
@@ -169,7 +171,7 @@ static pith_status put_keys(maker *k, const train_shape *s, const lm_model *from
     if (!status) status = gguf_put_f32(k->ctx, k->w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
     if (!status)
         status = gguf_put_f32(k->ctx, k->w, "llama.rope.freq_base", s->rope_base > 0 ? (float)s->rope_base : 10000.0f);
-    for (size_t i = 0; i < f->n_meta && !status; i++)
+    for (size_t i = 0; f && i < f->n_meta && !status; i++)
         if (starts(f->meta[i].key, "tokenizer.")) status = gguf_put_value(k->ctx, k->w, &f->meta[i]);
     return status;
 }
@@ -217,10 +219,12 @@ static pith_status check_shape(pith_ctx *ctx, const train_shape *s) {
 
 pith_status train_random_file(pith_ctx *ctx, const train_shape *shape, const lm_model *tokenizer_from, uint64_t seed,
                               pith_buffer *out) {
-    uint64_t n_vocab = lm_about(tokenizer_from)->n_vocab;
+    uint64_t n_vocab = tokenizer_from ? lm_about(tokenizer_from)->n_vocab : shape->n_vocab;
     pith_sink to = {ctx, out};
     maker k = {.ctx = ctx};
     pith_status status = check_shape(ctx, shape);
+    if (!status && (!n_vocab || n_vocab > 1 << 24))
+        status = pith_fail(ctx, PITH_E_ARGUMENT, "a net with a vocabulary of %llu", (unsigned long long)n_vocab);
     if (status) return status;
     k.tensors = pith_alloc(ctx, (3 + 10 * (size_t)shape->n_layers) * sizeof *k.tensors);
     status = k.tensors ? gguf_writer_new(ctx, &k.w) : pith_alloc_status(ctx);

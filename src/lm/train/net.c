@@ -43,12 +43,29 @@ static learn_id attention(builder *b, learn_id x, const char *prefix) {
     return linear(b, learn_attention(b->g, q, k, v, b->m->dim[DIM_HEAD]), prefix, "attn_output");
 }
 
+static learn_id mixture(builder *b, learn_id x, learn_id scores, learn_id gate, learn_id up, learn_id down,
+                        const char *prefix) {
+    const train_net *net = b->net;
+    size_t n_used = b->m->dim[DIM_USED], n_kept = net->n_kept;
+    learn_id vectors = LEARN_NONE;
+    if (!n_kept) return learn_experts(b->g, x, scores, gate, up, down, n_used);
+    if (net->vectors) {
+        char name[72];
+        snprintf(name, sizeof name, "%sffn_left.weight", prefix);
+        vectors = learn_param_add(b->g, name, b->m->dim[DIM_EXPERTS], b->m->dim[DIM_EMBD], 1);
+    }
+    if (net->vectors == TRAIN_VECTORS_INPUT) x = learn_modulate(b->g, x, scores, vectors, n_kept, n_used);
+    if (net->vectors == TRAIN_VECTORS_KEPT) x = learn_modulate(b->g, x, scores, vectors, 0, n_kept);
+    learn_id y = learn_experts(b->g, x, scores, gate, up, down, n_kept);
+    return net->vectors == TRAIN_VECTORS_OUTPUT ? learn_modulate(b->g, y, scores, vectors, n_kept, n_used) : y;
+}
+
 static learn_id feed_forward(builder *b, learn_id x, const char *prefix) {
     learn_id h = learn_norm(b->g, x, param(b, prefix, "ffn_norm.weight"), (double)b->m->epsilon);
     if (b->m->arch->ffn == FFN_EXPERTS) {
         learn_id scores = linear(b, h, prefix, "ffn_gate_inp"), gate = param(b, prefix, "ffn_gate_exps.weight"),
                  up = param(b, prefix, "ffn_up_exps.weight"), down = param(b, prefix, "ffn_down_exps.weight");
-        return learn_experts(b->g, h, scores, gate, up, down, b->m->dim[DIM_USED]);
+        return mixture(b, h, scores, gate, up, down, prefix);
     }
     learn_id gate = linear(b, h, prefix, "ffn_gate"), up = linear(b, h, prefix, "ffn_up");
     return linear(b, learn_gate(b->g, gate, up), prefix, "ffn_down");
@@ -138,11 +155,8 @@ static pith_status take_like(train_net *net, const uint32_t *like) {
     return PITH_OK;
 }
 
-pith_status train_net_open(pith_ctx *ctx, const lm_model *m, train_net **out) {
-    return train_net_open_shared(ctx, m, NULL, out);
-}
-
-pith_status train_net_open_shared(pith_ctx *ctx, const lm_model *m, const uint32_t *like, train_net **out) {
+static pith_status open_net(pith_ctx *ctx, const lm_model *m, const uint32_t *like, uint32_t n_kept,
+                            train_vectors vectors, train_net **out) {
     *out = NULL;
     if (m->arch->mixer != MIX_ATTENTION || m->arch->norm != NORM_RMS ||
         (m->arch->ffn != FFN_SWIGLU && m->arch->ffn != FFN_EXPERTS))
@@ -152,6 +166,8 @@ pith_status train_net_open_shared(pith_ctx *ctx, const lm_model *m, const uint32
     if (!net) return pith_alloc_status(ctx);
     net->ctx = ctx;
     net->source = m;
+    net->n_kept = n_kept;
+    net->vectors = vectors;
     net->n_vocab = m->dim[DIM_VOCAB];
     pith_status status = like ? take_like(net, like) : PITH_OK;
     if (!status) status = learn_graph_new(ctx, &net->graph);
@@ -163,6 +179,23 @@ pith_status train_net_open_shared(pith_ctx *ctx, const lm_model *m, const uint32
     }
     *out = net;
     return PITH_OK;
+}
+
+pith_status train_net_open(pith_ctx *ctx, const lm_model *m, train_net **out) {
+    return open_net(ctx, m, NULL, 0, TRAIN_VECTORS_NONE, out);
+}
+
+pith_status train_net_open_shared(pith_ctx *ctx, const lm_model *m, const uint32_t *like, train_net **out) {
+    return open_net(ctx, m, like, 0, TRAIN_VECTORS_NONE, out);
+}
+
+pith_status train_net_open_fewer(pith_ctx *ctx, const lm_model *m, uint32_t n_kept, train_vectors vectors,
+                                 train_net **out) {
+    *out = NULL;
+    if (m->arch->ffn != FFN_EXPERTS || !n_kept || n_kept >= m->dim[DIM_USED])
+        return pith_fail(ctx, PITH_E_ARGUMENT, "a token cannot keep %u of the model's %zu experts", n_kept,
+                         m->arch->ffn == FFN_EXPERTS ? m->dim[DIM_USED] : (size_t)0);
+    return open_net(ctx, m, NULL, n_kept, vectors, out);
 }
 
 pith_status train_net_new(pith_ctx *ctx, const train_shape *shape, const lm_model *tokenizer_from, uint64_t seed,
@@ -201,6 +234,7 @@ void train_net_free(train_net *net) {
     pith_free(ctx, net->weights);
     pith_free(ctx, net->moment1);
     pith_free(ctx, net->moment2);
+    pith_free(ctx, net->kept);
     pith_team_free(ctx, net->team);
     learn_graph_free(net->graph);
     train_model_close(ctx, net->own_source);
@@ -220,6 +254,19 @@ float *train_net_tensor(train_net *net, const char *name, size_t *rows, size_t *
     if (rows) *rows = p->rows;
     if (cols) *cols = p->cols;
     return net->weights + p->at;
+}
+
+bool train_net_hasten(train_net *net, const char *name, double times) {
+    learn_param *p = train_param_find(net, name, strlen(name));
+    if (p) p->speed = times;
+    return p;
+}
+
+uint8_t *train_net_kept(train_net *net, const char *name) {
+    const learn_param *p = train_param_find(net, name, strlen(name));
+    if (!p) return NULL;
+    if (!net->kept && (net->kept = pith_alloc(net->ctx, net->n_weights))) memset(net->kept, 1, net->n_weights);
+    return net->kept ? net->kept + p->at : NULL;
 }
 
 const float *train_gradient(const train_net *net, const char *name) {

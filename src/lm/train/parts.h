@@ -17,7 +17,10 @@ struct train_net {
     uint32_t *like; /* [n_layers] the layer whose weights each has; NULL: its own */
     learn_graph *graph;
     size_t n_vocab, n_weights;
+    uint32_t n_kept; /* experts of a token that are run, of a mixture that has lost the others; else 0 */
+    train_vectors vectors;
     float *weights, *moment1, *moment2; /* moments: NULL before the first step */
+    uint8_t *kept; /* [n_weights] NULL: all are */
     float *gradient[TRAIN_LANES];       /* NULL before they are wanted; the sum ends up in the first */
     bool has_gradient;
     uint64_t n_steps;

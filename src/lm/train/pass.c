@@ -218,7 +218,8 @@ pith_status train_step(pith_ctx *ctx, train_net *net, const train_step_options *
                      .decay = o->decay,
                      .clip = o->clip < 0   ? 0
                              : o->clip > 0 ? o->clip
-                                           : 1};
+                                           : 1,
+                     .kept = net->kept};
     pith_status status = learn_adamw_step(ctx, net->graph, &a, net->n_steps + 1, net->weights, net->gradient[0],
                                           net->moment1, net->moment2, norm);
     if (!status) net->n_steps++;

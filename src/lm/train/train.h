@@ -14,6 +14,19 @@ typedef struct train_net train_net; /* calls of one thread at a time */
  * PITH_E_UNSUPPORTED for other architectures. */
 pith_status train_net_open(pith_ctx *ctx, const lm_model *m, train_net **out);
 
+/* What stands for experts that are left out. */
+typedef enum train_vectors {
+    TRAIN_VECTORS_NONE,
+    TRAIN_VECTORS_INPUT, /* vectors that change what the kept experts read */
+    TRAIN_VECTORS_OUTPUT, /* what they give */
+    TRAIN_VECTORS_KEPT /* nothing: vectors of the kept experts change what they read, to compare with */
+} train_vectors;
+/* The same of a mixture of which a token gets its n_kept best experts alone, fewer than the model's own; for each other
+ * one that it would have got a vector, learned, weighed as the expert would be (learn_modulate): tensors
+ * "blk.N.ffn_left.weight" [n_experts][n_embd], zeros at first. Such a net cannot be written. */
+pith_status train_net_open_fewer(pith_ctx *ctx, const lm_model *m, uint32_t n_kept, train_vectors vectors,
+                                 train_net **out);
+
 /* The same with layers that share their weights: layer i has those of layer like[i] (like[n_layers], like[i] <= i and
  * like[like[i]] == like[i]), which begin as the mean of all that have them. It is written with each layer in full, equal
  * layers of equal bytes. PITH_E_ARGUMENT for layers of different shapes. */
@@ -24,10 +37,12 @@ typedef struct train_shape {
     uint32_t n_experts, n_used; /* 0: dense; n_ff is each expert's */
     double rope_base;           /* 0: 10000 */
     bool untied;                /* a matrix of its own for the output */
+    uint32_t n_vocab;           /* of a net without a tokenizer */
+    double spread;              /* standard deviation of the weights; 0: 0.02. Narrow nets want 1 / sqrt(n_embd) */
 } train_shape;
-/* A new net with random weights: normal, standard deviation 0.02, that of the matrices that write to the stream (
- * attn_output, ffn_down) divided by sqrt(2 n_layers); norms 1. Vocabulary and tokenizer are those of another model,
- * which must outlive the net. */
+/* A new net with random weights: normal, of shape->spread, divided by sqrt(2 n_layers) for the matrices that write to
+ * the stream (attn_output, ffn_down); norms 1. Vocabulary and tokenizer are those of another model,
+ * which must outlive the net; without one (NULL) there are shape->n_vocab tokens, which are bytes when they are 256. */
 pith_status train_net_new(pith_ctx *ctx, const train_shape *shape, const lm_model *tokenizer_from, uint64_t seed,
                           train_net **out);
 void train_net_free(train_net *net); /* NULL is fine */
@@ -44,6 +59,11 @@ const float *train_gradient(const train_net *net, const char *name);
 /* Which tensors are trained: those for which wanted(opaque, name) is true; NULL: all. Of the others no gradient is
  * worked out, and layers below the lowest one are not walked back through. */
 void train_net_choose(train_net *net, bool (*wanted)(void *opaque, const char *name), void *opaque);
+/* Steps of a tensor are of `times` the rate from now on. False when the net has no such. */
+bool train_net_hasten(train_net *net, const char *name, double times);
+/* Which weights of a tensor there are, 1 each at first, [rows][cols], writable: those set to 0 are made zeros by the next
+ * step and by all after it (masks of pruning). NULL as above, or for want of memory. */
+uint8_t *train_net_kept(train_net *net, const char *name);
 /* A copy of all weights from or to values[train_n_weights], to keep the best of a training. */
 size_t train_n_weights(const train_net *net);
 void train_net_save(const train_net *net, float *values);

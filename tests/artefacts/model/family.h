@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include "base/sink.h"
 #include "formats/tensors/tensors.h"
 #include "kernels/represent/represent.h"
 
@@ -55,19 +56,9 @@ static inline bool family_is_head(const tensor_view *v) {
 
 static inline bool family_is_matrix(const tensor_view *v) { return v->n_dims == 2 && v->ne[1] > 1; }
 
-typedef struct family_writer {
-    pith_ctx *ctx;
-    pith_buffer *out;
-} family_writer;
-
-static inline pith_status family_write(void *opaque, const void *data, size_t size) {
-    family_writer *w = opaque;
-    return pith_buffer_append(w->ctx, w->out, data, size);
-}
-
 /* One tensor through the writer. */
 static inline pith_status family_tensor(pith_ctx *ctx, gguf_writer *g, const tensor_view *v, const family_options *o,
-                                        family_writer *out) {
+                                        pith_sink *out) {
     size_t n = (size_t)v->n_elements;
     tensor_type type = family_is_matrix(v) ? o->type : v->type;
     uint64_t bytes, state = o->seed * 1000003 + pith_hash64(v->name.data, v->name.size);
@@ -82,7 +73,7 @@ static inline pith_status family_tensor(pith_ctx *ctx, gguf_writer *g, const ten
             status = PITH_E_MEMORY;
     }
     if (!status && !blocks_encode(type, w, coded, n)) status = PITH_E_ARGUMENT;
-    if (!status) status = gguf_write_data(ctx, g, coded, (size_t)bytes, family_write, out);
+    if (!status) status = gguf_write_data(ctx, g, coded, (size_t)bytes, pith_sink_write, out);
     pith_free(ctx, w);
     pith_free(ctx, coded);
     return status;
@@ -91,7 +82,7 @@ static inline pith_status family_tensor(pith_ctx *ctx, gguf_writer *g, const ten
 /* A GGUF file, appended to out. */
 static inline pith_status family_make(pith_ctx *ctx, const tensor_file *f, const family_options *o, pith_buffer *out) {
     gguf_writer *g;
-    family_writer w = {ctx, out};
+    pith_sink w = {ctx, out};
     pith_status status = gguf_writer_new(ctx, &g);
     if (status) return status;
     for (size_t i = 0; i < f->n_meta && !status; i++) status = gguf_put_value(ctx, g, &f->meta[i]);
@@ -100,7 +91,7 @@ static inline pith_status family_make(pith_ctx *ctx, const tensor_file *f, const
         status = gguf_put_tensor(ctx, g, v->name.data, v->name.size, family_is_matrix(v) ? o->type : v->type, v->n_dims,
                                  v->ne);
     }
-    if (!status) status = gguf_write_head(ctx, g, family_write, &w);
+    if (!status) status = gguf_write_head(ctx, g, pith_sink_write, &w);
     for (size_t i = 0; i < f->n_tensors && !status; i++) status = family_tensor(ctx, g, &f->tensors[i], o, &w);
     gguf_writer_free(ctx, g);
     return status;

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "base/sink.h"
 #include "formats/tensors/tensors.h"
 
 typedef struct sample_model {
@@ -28,11 +29,6 @@ static uint32_t sample_next(uint32_t *state) {
     *state ^= *state >> 17;
     *state ^= *state << 5;
     return *state;
-}
-
-static pith_status sample_put(void *opaque, const void *data, size_t size) {
-    void **where = opaque;
-    return pith_buffer_append(where[0], where[1], data, size);
 }
 
 typedef struct sample_tensor {
@@ -100,7 +96,7 @@ static pith_status sample_file(pith_ctx *ctx, const sample_model *m, pith_buffer
     static sample_tensor list[SAMPLE_TENSORS_MAX];
     static uint8_t bytes[4 * 512 * 16];
     static float x[512 * 16];
-    void *where[2] = {ctx, out};
+    pith_sink to = {ctx, out};
     uint32_t seed = 88675123u + m->n_layers;
     size_t n = sample_tensors(m, list);
     gguf_writer *w = NULL;
@@ -109,7 +105,7 @@ static pith_status sample_file(pith_ctx *ctx, const sample_model *m, pith_buffer
     for (size_t i = 0; i < n && !status; i++)
         status = gguf_put_tensor(ctx, w, list[i].name, strlen(list[i].name),
                                  list[i].n_dims == 1 || i % 3 == 1 ? TENSOR_F32 : TENSOR_F16, list[i].n_dims, list[i].ne);
-    if (!status) status = gguf_write_head(ctx, w, sample_put, where);
+    if (!status) status = gguf_write_head(ctx, w, pith_sink_write, &to);
     for (size_t i = 0; i < n && !status; i++) {
         size_t count = (size_t)(list[i].ne[0] * list[i].ne[1] * list[i].ne[2]);
         bool f32 = list[i].n_dims == 1 || i % 3 == 1;
@@ -118,7 +114,7 @@ static pith_status sample_file(pith_ctx *ctx, const sample_model *m, pith_buffer
             x[j] = u * u * u * 0.25f;
         }
         blocks_encode(f32 ? TENSOR_F32 : TENSOR_F16, x, bytes, count);
-        status = gguf_write_data(ctx, w, bytes, count * (f32 ? 4 : 2), sample_put, where);
+        status = gguf_write_data(ctx, w, bytes, count * (f32 ? 4 : 2), pith_sink_write, &to);
     }
     gguf_writer_free(ctx, w);
     return status;

@@ -205,6 +205,76 @@ static void recipes_code_matrices(void **state) {
     pith_buffer_free(ctx, &model);
 }
 
+/* Matrices of a stack by rules of their own, or by none: then their bytes are kept. */
+static void single_matrices_have_rules(void **state) {
+    (void)state;
+    enum { N = 16 * 4 };
+    static const char name[] = "blk.0.ffn_exps.weight";
+    pith_buffer model = make_model(), packed = compress(&model, "*exps.weight:1 -> near ; *:[2-9] -> times | near");
+    model_archive *a = open_archive(&packed);
+    const archive_index *x = archive_about(a);
+    size_t k = archive_find(a, name, strlen(name));
+    const archive_tensor *t = &x->tensors[k];
+    assert_int_equal(t->mode, ARCHIVE_CODED);
+    assert_int_equal(t->rule, ARCHIVE_NO_RULE);
+    assert_int_equal(t->n_pieces, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(x->pieces[t->first_piece + i].rule, i ? i - 1 : ARCHIVE_NO_RULE);
+    assert_ptr_equal(archive_rule(a, k), archive_rule_at(a, 0));
+    assert_int_equal(packed.data[8], 0x11);
+    pith_buffer back = restore(a);
+    tensor_file *f, *g;
+    assert_int_equal(tensor_file_open_memory(ctx, model.data, model.size, &f), PITH_OK);
+    assert_int_equal(tensor_file_open_memory(ctx, back.data, back.size, &g), PITH_OK);
+    const float *was = (const void *)tensor_find(f, name)->data, *is = (const void *)tensor_find(g, name)->data;
+    float floats[3 * N];
+    uint8_t bytes[3 * N * sizeof(float)];
+    assert_int_equal(archive_floats(ctx, a, k, 0, floats), PITH_OK);
+    assert_int_equal(archive_tensor_bytes(ctx, a, k, 0, bytes), PITH_OK);
+    assert_memory_equal(floats, is, sizeof floats);
+    assert_memory_equal(bytes, is, sizeof bytes);
+    assert_memory_equal(was, is, N * sizeof *is);
+    for (size_t m = 1; m < 3; m++) {
+        float error = 0, most = 0;
+        for (size_t i = m * N; i < (m + 1) * N; i++) {
+            error = PITH_MAX(error, was[i] < is[i] ? is[i] - was[i] : was[i] - is[i]);
+            most = PITH_MAX(most, was[i]);
+        }
+        assert_true(error > 0 && error < most / 50);
+    }
+    tensor_file_close(ctx, g);
+    /* in another type all three */
+    archive_wish wish = {.type = tensor_type_of(TENSOR_BF16)};
+    pith_buffer out = {0};
+    assert_int_equal(archive_export(ctx, a, &wish, append, (void *[]){ctx, &out}), PITH_OK);
+    assert_int_equal(tensor_file_open_memory(ctx, out.data, out.size, &g), PITH_OK);
+    assert_int_equal(tensor_find(g, name)->type, TENSOR_BF16);
+    assert_true(blocks_encode(TENSOR_BF16, floats, bytes, 3 * N));
+    assert_memory_equal(tensor_find(g, name)->data, bytes, 2 * 3 * N);
+    repr_parts parts = {0};
+    uint64_t coded = 0;
+    assert_int_equal(archive_parts(ctx, a, k, &parts), PITH_OK);
+    for (size_t p = 0; p < parts.n; p++) coded += parts.list[p].bytes;
+    assert_int_equal(coded, x->pieces[t->first_piece + 1].coded_n + x->pieces[t->first_piece + 2].coded_n);
+    tensor_file_close(ctx, g);
+    tensor_file_close(ctx, f);
+    archive_close(ctx, a);
+    pith_buffer_free(ctx, &out);
+    pith_buffer_free(ctx, &back);
+    pith_buffer_free(ctx, &packed);
+    /* one rule for all of them is the tensor's, and a file of the first version */
+    packed = compress(&model, "*exps.weight:* -> near");
+    pith_buffer whole = compress(&model, "*exps.weight -> near");
+    a = open_archive(&packed);
+    assert_int_equal(archive_about(a)->tensors[k].rule, 0);
+    assert_int_equal(packed.data[8], 0x10);
+    assert_int_equal(whole.size, packed.size - 2); /* of the recipe's text */
+    archive_close(ctx, a);
+    pith_buffer_free(ctx, &whole);
+    pith_buffer_free(ctx, &packed);
+    pith_buffer_free(ctx, &model);
+}
+
 static void a_rule_that_names_nothing_loses_nothing(void **state) {
     (void)state;
     pith_buffer model = make_model(), plain = compress(&model, NULL), packed = compress(&model, "other* -> near");
@@ -380,6 +450,7 @@ int main(void) {
         cmocka_unit_test(equal_tensors_are_stored_once),
         cmocka_unit_test(names_choose_rules),
         cmocka_unit_test(recipes_code_matrices),
+        cmocka_unit_test(single_matrices_have_rules),
         cmocka_unit_test(a_rule_that_names_nothing_loses_nothing),
         cmocka_unit_test(fewer_levels_of_a_stack),
         cmocka_unit_test(levels_that_so_many_bytes_hold),

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "artefacts/model/archive_data.h"
+#include "support/data_heap.h"
 
 static pith_status hash_write(void *opaque, const void *data, size_t size) {
     pith_hash_update(opaque, data, size);
@@ -40,7 +41,7 @@ static void assert_told(pith_status status) {
 
 static void damage_is_found(void **state) {
     (void)state;
-    const char *recipes[] = {NULL, "*attn* -> near ; *ffn* -> stack(2, near)"};
+    const char *recipes[] = {NULL, "*attn* -> near ; *ffn* -> stack(2, near)", "*:1 -> near ; *exps*:2 -> stack(2, near)"};
     pith_buffer model = make_model();
     for (size_t i = 0; i < PITH_COUNT(recipes); i++) {
         pith_buffer packed = compress(&model, recipes[i]);
@@ -127,6 +128,39 @@ static void lies_are_refused(void **state) {
     pith_buffer_free(ctx, &model);
 }
 
+/* Lies about whose rule codes a matrix of a stack. */
+static void lie_rule_of_matrix(archive_index *x) { x->pieces[x->n_pieces - 1].rule = 200; }
+static void lie_other_rule(archive_index *x) { x->pieces[x->n_pieces - 1].rule = 1; }
+static void lie_exact_matrix(archive_index *x) {
+    archive_piece *p = &x->pieces[x->n_pieces - 1];
+    p->rule = ARCHIVE_NO_RULE;
+    p->coding = ARCHIVE_PLANES;
+}
+static void lie_coded_matrix(archive_index *x) { x->pieces[x->n_pieces - 3].rule = 0; }
+
+static void lies_about_matrices_are_refused(void **state) {
+    (void)state;
+    static const lie lies[] = {lie_rule_of_matrix, lie_other_rule, lie_exact_matrix, lie_coded_matrix};
+    pith_buffer model = make_model(), packed = compress(&model, "*exps*:[12] -> near ; *exps*:9 -> times | near");
+    for (size_t i = 0; i < PITH_COUNT(lies); i++) {
+        model_archive *a = open_archive(&packed);
+        archive_index *x = &a->index;
+        pith_buffer bad = {0};
+        size_t k = archive_find(a, "blk.0.ffn_exps.weight", 21), last = x->tensors[k].first_piece + 2;
+        uint64_t payload = x->pieces[x->n_pieces - 1].offset + x->pieces[x->n_pieces - 1].coded_n;
+        assert_int_equal(pith_buffer_append(ctx, &bad, packed.data, payload), PITH_OK);
+        archive_index part = *x; /* whose last pieces are the stack's */
+        part.n_pieces = last + 1;
+        lies[i](&part);
+        assert_int_equal(archive_index_put(ctx, x, &bad), PITH_OK);
+        assert_told(try_bytes(ctx, bad.data, bad.size));
+        archive_close(ctx, a);
+        pith_buffer_free(ctx, &bad);
+    }
+    pith_buffer_free(ctx, &packed);
+    pith_buffer_free(ctx, &model);
+}
+
 /* A gigabyte of zeros in a few bytes: the index says so, and the session says no. */
 static void limits_hold(void **state) {
     (void)state;
@@ -158,7 +192,7 @@ static void failing_writes_end_it(void **state) {
     model_archive *a = open_archive(&packed);
     uint64_t used = pith_memory_used(ctx);
     pith_status status = PITH_E_IO;
-    for (size_t n = 0; status; n++) {
+    for (long n = 0; status; n++) {
         pith_begin(ctx);
         writes_left = n;
         status = archive_write(ctx, model.data, model.size, NULL, failing_write, NULL);
@@ -166,7 +200,7 @@ static void failing_writes_end_it(void **state) {
         assert_int_equal(pith_memory_used(ctx), used);
     }
     status = PITH_E_IO;
-    for (size_t n = 0; status; n++) {
+    for (long n = 0; status; n++) {
         pith_begin(ctx);
         writes_left = n;
         status = archive_restore(ctx, a, NULL, failing_write, NULL);
@@ -177,18 +211,6 @@ static void failing_writes_end_it(void **state) {
     pith_buffer_free(ctx, &model);
 }
 
-static size_t calls_left;
-static void *count_alloc(void *opaque, size_t size) {
-    (void)opaque;
-    if (calls_left == 0) return NULL;
-    calls_left--;
-    return malloc(size);
-}
-static void count_free(void *opaque, void *p) {
-    (void)opaque;
-    free(p);
-}
-
 static pith_status nothing(void *opaque, const void *data, size_t size) {
     (void)opaque, (void)data, (void)size;
     return PITH_OK;
@@ -196,25 +218,25 @@ static pith_status nothing(void *opaque, const void *data, size_t size) {
 
 static void every_allocation_may_fail(void **state) {
     (void)state;
-    const pith_allocator allocator = {count_alloc, count_free, NULL};
+    data_heap heap = {.fail_at = -1};
+    const pith_allocator allocator = data_heap_allocator(&heap);
     pith_buffer model = make_model(), packed = compress(&model, "*attn* -> near");
-    calls_left = SIZE_MAX;
     pith_ctx *own = pith_ctx_new(&allocator);
     pith_ctx_set_threads(own, 1);
     archive_options o = {.recipe = "*attn* -> near"};
     for (unsigned what = 0; what < 2; what++) {
         pith_status status = PITH_E_MEMORY;
-        for (size_t n = 0; status; n++) {
+        for (long n = 0; status; n++) {
             pith_begin(own);
-            calls_left = n;
+            data_heap_limit(&heap, n);
             status = what ? try_bytes(own, packed.data, packed.size)
                           : archive_write(own, model.data, model.size, &o, nothing, NULL);
             assert_true(!status || status == PITH_E_MEMORY);
             assert_int_equal(pith_memory_used(own), 0);
         }
     }
-    calls_left = SIZE_MAX;
     pith_ctx_free(own);
+    assert_int_equal(atomic_load(&heap.held), 0);
     pith_buffer_free(ctx, &packed);
     pith_buffer_free(ctx, &model);
 }
@@ -247,6 +269,7 @@ int main(void) {
         cmocka_unit_test(damage_is_found),
         cmocka_unit_test(text_mode_is_recognised),
         cmocka_unit_test(lies_are_refused),
+        cmocka_unit_test(lies_about_matrices_are_refused),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(failing_writes_end_it),
         cmocka_unit_test(every_allocation_may_fail),

@@ -11,6 +11,7 @@
 #include "artefacts/artefacts.h"
 #include "artefacts/model/archive.h"
 #include "artefacts/model/budget.h"
+#include "lm/tiny_model.h"
 
 static pith_ctx *ctx;
 static lm_model *model;
@@ -250,6 +251,113 @@ static void test_measured(void **state) {
     pith_free(ctx, c.rows);
 }
 
+static pith_status count_bytes(void *opaque, const void *data, size_t size) {
+    (void)data;
+    *(uint64_t *)opaque += size;
+    return PITH_OK;
+}
+
+/* Every expert is a unit: any choice comes back from its text, what is put is what the whole stack would be, and an
+ * expert that no one chose is as it was. */
+static void test_experts(void **state) {
+    (void)state;
+    enum { EXPERTS = 4, STACKS = 3 * TINY_LAYERS };
+    const tiny_variant kind = {.architecture = "llama", .n_heads = 4, .n_kv_heads = 2, .n_experts = EXPERTS, .n_used = 2};
+    model_variants_options o = {.levels = levels, .n_levels = N_LEVELS, .only = "*_exps.weight"};
+    tiny_file t = {0};
+    tensor_file *f;
+    model_variants *whole, *single;
+    model_overlay *a, *b;
+    uint32_t rows[STACKS * EXPERTS], state32 = 1;
+    assert_int_equal(tiny_build(ctx, &t, &kind, NULL), PITH_OK);
+    assert_int_equal(tensor_file_open_memory(ctx, t.out.data, t.out.size, &f), PITH_OK);
+    assert_int_equal(model_variants_new(ctx, f, &o, &whole), PITH_OK);
+    o.experts = true;
+    o.keep = true;
+    assert_int_equal(model_variants_new(ctx, f, &o, &single), PITH_OK);
+    assert_int_equal(model_variants_units(whole), STACKS);
+    assert_int_equal(model_variants_units(single), STACKS * EXPERTS);
+    assert_int_equal(model_variants_weights(whole), model_variants_weights(single));
+    assert_int_equal(model_overlay_new(ctx, f, NULL, false, &a), PITH_OK);
+    assert_int_equal(model_overlay_new(ctx, f, NULL, false, &b), PITH_OK);
+    for (uint32_t u = 0; u < STACKS; u++)
+        for (uint32_t l = 0; l <= N_LEVELS; l++) {
+            uint64_t bytes = 0;
+            for (uint32_t e = 0; e < EXPERTS; e++) {
+                assert_int_equal(model_variants_unit(single, u * EXPERTS + e)->part, e);
+                assert_int_equal(model_variants_put(ctx, single, u * EXPERTS + e, l, a), PITH_OK);
+                if (l < N_LEVELS) bytes += model_variants_at(single, u * EXPERTS + e, l)->bytes;
+            }
+            assert_int_equal(model_variants_put(ctx, whole, u, l, b), PITH_OK);
+            if (l < N_LEVELS) assert_int_equal(bytes, model_variants_at(whole, u, l)->bytes);
+            const tensor_view *x = &model_overlay_file(a)->tensors[model_variants_unit(whole, u)->tensor];
+            assert_memory_equal(x->data, model_overlay_file(b)->tensors[x - model_overlay_file(a)->tensors].data, x->bytes);
+        }
+    for (unsigned round = 0; round < 12; round++) {
+        pith_buffer text = {0};
+        pith_recipe *r;
+        model_trial trial;
+        uint64_t bytes = 0, packed = 0;
+        for (uint32_t u = 0; u < STACKS * EXPERTS; u++) {
+            state32 = state32 * 1664525 + 1013904223;
+            uint32_t level = round == 0 ? 2 : round == 1 ? u / EXPERTS % 2 : (state32 >> 24) % N_LEVELS;
+            rows[u] = u * N_LEVELS + level;
+            bytes += model_variants_at(single, u, level)->bytes;
+        }
+        assert_int_equal(model_variants_recipe(ctx, single, rows, &text), PITH_OK);
+        bool colon = memchr(text.data, ':', text.size) != NULL;
+        assert_int_equal(colon, round > 1); /* experts are named where they differ */
+        assert_int_equal(pith_recipe_parse(ctx, "model", (const char *)text.data, text.size, &r), PITH_OK);
+        assert_int_equal(model_try_recipe(ctx, f, r, NULL, a, &trial), PITH_OK);
+        assert_int_equal(trial.bytes, bytes);
+        assert_int_equal(trial.weights, model_variants_weights(single));
+        assert_int_equal(pith_buffer_append(ctx, &text, "", 1), PITH_OK);
+        archive_options written = {.recipe = (const char *)text.data};
+        assert_int_equal(archive_write(ctx, t.out.data, t.out.size, &written, count_bytes, &packed), PITH_OK);
+        assert_true(packed > bytes && packed < t.out.size);
+        pith_recipe_free(ctx, r);
+        pith_buffer_free(ctx, &text);
+    }
+    model_overlay_free(ctx, a);
+    model_overlay_free(ctx, b);
+    model_variants_free(ctx, whole);
+    model_variants_free(ctx, single);
+    tensor_file_close(ctx, f);
+    pith_buffer_free(ctx, &t.out);
+}
+
+/* Layers whose stacks have one name beside others whose experts have their own: `*` would name both. */
+static void test_names_of_experts(void **state) {
+    (void)state;
+    static const char *const names[] = {"blk.0.a_exps.weight", "blk.1.a_exps.weight", "blk.2.a_exps.weight"};
+    static const struct {
+        uint32_t level[6];
+        const char *text;
+    } cases[] = {
+        {{1, 1, 1, 1, 0, 2}, "blk.2.a_exps.weight:0 -> q(2, group=32) ; blk.[01].a_exps.weight -> q(3, group=32) ; "
+                             "blk.2.a_exps.weight:1 -> q(4, group=32)"},
+        {{0, 1, 0, 2, 0, 0}, "blk.[01].a_exps.weight:0,blk.2.a_exps.weight -> q(2, group=32) ; "
+                             "blk.0.a_exps.weight:1 -> q(3, group=32) ; blk.1.a_exps.weight:1 -> q(4, group=32)"},
+        {{0, 1, 0, 1, 0, 1}, "blk.*.a_exps.weight:0 -> q(2, group=32) ; blk.*.a_exps.weight:1 -> q(3, group=32)"},
+        {{1, 1, 1, 1, 1, 1}, "blk.*.a_exps.weight -> q(3, group=32)"},
+    };
+    tensor_view views[3];
+    const size_t tensors[] = {0, 0, 1, 1, 2, 2};
+    const uint32_t parts[] = {0, 1, 0, 1, 0, 1};
+    for (size_t i = 0; i < 3; i++)
+        views[i] = (tensor_view){.name = {names[i], strlen(names[i])}, .type = TENSOR_F32, .n_dims = 3, .ne = {32, 2, 2, 1},
+                                 .n_elements = 128};
+    const tensor_file f = {.tensors = views, .n_tensors = 3};
+    for (size_t i = 0; i < PITH_COUNT(cases); i++) {
+        pith_buffer text = {0};
+        if (model_rules_print(ctx, &f, tensors, parts, cases[i].level, 6, levels, N_LEVELS, &text))
+            fail_msg("%s", pith_error(ctx));
+        assert_int_equal(text.size, strlen(cases[i].text));
+        assert_memory_equal(text.data, cases[i].text, text.size);
+        pith_buffer_free(ctx, &text);
+    }
+}
+
 static void test_refused(void **state) {
     (void)state;
     static const char *const bad[][1] = {{"blk.* -> q(3)"}, {"q(3) ; q(4)"}, {"nothing"}, {"q(99)"}};
@@ -271,7 +379,8 @@ static void test_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),  cmocka_unit_test(test_put),      cmocka_unit_test(test_methods),
-        cmocka_unit_test(test_recipe), cmocka_unit_test(test_measured), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_recipe), cmocka_unit_test(test_measured), cmocka_unit_test(test_experts),
+        cmocka_unit_test(test_names_of_experts), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -121,6 +121,23 @@ static void test_mixture(void **state) {
         }
     }
     assert_int_equal(all, 2 * c->n_tokens); /* each goes to two */
+    /* As many of each, its own lowest. */
+    assert_int_equal(heapr_choose_each(ctx, list, scores, 3, gone), PITH_OK);
+    for (size_t e = 0; e < EXPERTS; e++) {
+        size_t n = 0;
+        double most_gone = -2, least_left = INFINITY;
+        for (size_t k = e * FF; k < (e + 1) * FF; k++) {
+            n += gone[k];
+            if (gone[k])
+                most_gone = fmax(most_gone, scores[k]);
+            else
+                least_left = fmin(least_left, scores[k]);
+        }
+        assert_int_equal(n, 3);
+        assert_true(most_gone <= least_left);
+    }
+    assert_int_equal(heapr_choose_each(ctx, list, scores, FF + 1, gone), PITH_E_ARGUMENT);
+    pith_begin(ctx);
     /* Whole experts go, those that get least first. */
     assert_int_equal(heapr_scores(ctx, mixture.net, list, c, HEAPR_FREQUENCY, scores), PITH_OK);
     assert_int_equal(heapr_choose(ctx, list, scores, FF, gone), PITH_OK);

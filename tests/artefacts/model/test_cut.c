@@ -313,7 +313,7 @@ static void test_layers_and_channels(void **state) {
     const cut_list neurons[] = {{all, 40}, {all, 40}}, heads[] = {{all, 2}, {all, 2}};
     float logits[TINY_VOCAB];
     build(f, &(cut_plan){.layers = {last, 1}, .channels = {all, 24}, .neurons = neurons, .heads = heads}, &cut);
-    const cut_shape expected = {1, 24, 40, 2, 1, 8};
+    const cut_shape expected = {1, 24, 40, 2, 1, 8, 0};
     assert_memory_equal(&cut.size.shape, &expected, sizeof expected);
     logits_of(cut.file, logits);
     for (unsigned i = 0; i < TINY_VOCAB; i++) assert_true(isfinite(logits[i]));
@@ -384,6 +384,60 @@ static pith_status full(void *opaque, const void *data, size_t size) {
     return PITH_OK;
 }
 
+/* Neurons of experts, other ones of each, but as many. */
+static void test_experts(void **state) {
+    (void)state;
+    enum { EXPERTS = 4, LEFT = 5 };
+    const tiny_variant v = {.architecture = "llama", .n_heads = 4, .n_kv_heads = 2, .n_experts = EXPERTS, .n_used = 2};
+    uint32_t at[TINY_LAYERS * EXPERTS][LEFT];
+    cut_list lists[TINY_LAYERS * EXPERTS];
+    tiny_file t = {0};
+    tensor_file *f, *g;
+    built cut, same;
+    uint64_t n_ff;
+    model_cut *c;
+    assert_int_equal(tiny_build(ctx, &t, &v, NULL), PITH_OK);
+    assert_int_equal(tensor_file_open_memory(ctx, t.out.data, t.out.size, &f), PITH_OK);
+    build(f, &(cut_plan){0}, &same);
+    assert_int_equal(same.bytes.size, t.out.size);
+    assert_memory_equal(same.bytes.data, t.out.data, t.out.size);
+    for (uint32_t i = 0; i < TINY_LAYERS * EXPERTS; i++) {
+        for (uint32_t k = 0; k < LEFT; k++) at[i][k] = (i * 3) % 7 + k * 8;
+        lists[i] = (cut_list){at[i], LEFT};
+    }
+    build(f, &(cut_plan){.neurons = lists}, &cut);
+    assert_true(meta_u64(cut.file, "llama.feed_forward_length", &n_ff) && n_ff == LEFT);
+    assert_int_equal(cut.size.shape.n_ff, LEFT);
+    /* the same columns of down set to zero */
+    assert_int_equal(tensor_file_open_memory(ctx, same.bytes.data, same.bytes.size, &g), PITH_OK);
+    for (uint32_t i = 0; i < TINY_LAYERS * EXPERTS; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.%u.ffn_down_exps.weight", (unsigned)(i / EXPERTS));
+        const tensor_view *down = tensor_find(g, name);
+        assert_int_equal(down->type, TENSOR_F32);
+        uint8_t *w = same.bytes.data + (down->data - same.bytes.data) + i % EXPERTS * TINY_EMBD * TINY_FF * 4;
+        for (uint32_t j = 0; j < TINY_FF; j++) {
+            bool stays = false;
+            for (uint32_t k = 0; k < LEFT; k++) stays = stays || at[i][k] == j;
+            for (uint32_t r = 0; r < TINY_EMBD && !stays; r++) memset(w + (r * TINY_FF + j) * 4, 0, 4);
+        }
+    }
+    assert_true(largest_difference(cut.file, g) < 1e-4);
+    assert_true(largest_difference(cut.file, f) > 1e-2);
+    tensor_file_close(ctx, g);
+    drop(&cut);
+    drop(&same);
+    lists[5].n--;
+    assert_int_equal(model_cut_new(ctx, f, &(cut_plan){.neurons = lists}, &c), PITH_E_UNSUPPORTED);
+    pith_begin(ctx);
+    lists[5].n++;
+    at[5][4] = TINY_FF;
+    assert_int_equal(model_cut_new(ctx, f, &(cut_plan){.neurons = lists}, &c), PITH_E_ARGUMENT);
+    pith_begin(ctx);
+    tensor_file_close(ctx, f);
+    pith_buffer_free(ctx, &t.out);
+}
+
 /* A disk that fills up at any moment. */
 static void test_full_disk(void **state) {
     (void)state;
@@ -418,7 +472,7 @@ int main(void) {
         cmocka_unit_test(test_all_stays),           cmocka_unit_test(test_neurons), cmocka_unit_test(test_heads),
         cmocka_unit_test(test_shared_keys),
         cmocka_unit_test(test_layers_and_channels), cmocka_unit_test(test_refused), cmocka_unit_test(test_lying_sizes),
-        cmocka_unit_test(test_full_disk),           cmocka_unit_test(test_uneven),
+        cmocka_unit_test(test_full_disk),           cmocka_unit_test(test_uneven),   cmocka_unit_test(test_experts),
     };
     return cmocka_run_group_tests(tests, open_session, session_end);
 }

@@ -29,23 +29,23 @@ static void drop(bytes *x) { pith_buffer_free(ctx, &x->b); }
 static void make(bytes *out, double update, tensor_type type, uint64_t seed, bool one_more) {
     static const char *const names[] = {"token_embd.weight", "blk.0.a", "blk.0.b", "norm", "more"};
     gguf_writer *g;
-    family_writer w;
+    pith_sink w;
     pith_buffer plain = {0};
     uint64_t state = 1, wide[2] = {COLS, ROWS}, narrow[1] = {COLS};
     float *values = malloc(ROWS * COLS * sizeof *values);
     assert_non_null(values);
-    w = (family_writer){ctx, &plain};
+    w = (pith_sink){ctx, &plain};
     assert_int_equal(gguf_writer_new(ctx, &g), PITH_OK);
     unsigned n = one_more ? 5 : 4;
     for (unsigned i = 0; i < n; i++)
         assert_int_equal(
             gguf_put_tensor(ctx, g, names[i], strlen(names[i]), TENSOR_F32, i == 3 ? 1 : 2, i == 3 ? narrow : wide),
             PITH_OK);
-    assert_int_equal(gguf_write_head(ctx, g, family_write, &w), PITH_OK);
+    assert_int_equal(gguf_write_head(ctx, g, pith_sink_write, &w), PITH_OK);
     for (unsigned i = 0; i < n; i++) {
         size_t size = i == 3 ? COLS : ROWS * COLS;
         for (size_t k = 0; k < size; k++) values[k] = 0.05f * family_normal(&state);
-        assert_int_equal(gguf_write_data(ctx, g, values, size * sizeof *values, family_write, &w), PITH_OK);
+        assert_int_equal(gguf_write_data(ctx, g, values, size * sizeof *values, pith_sink_write, &w), PITH_OK);
     }
     gguf_writer_free(ctx, g);
     free(values);

@@ -214,7 +214,7 @@ enum { COLS = 256, ROWS = 24 };
 /* A model of one matrix, and statistics of inputs that lean on one another: x_j = 0.8 x_{j-1} + noise. */
 static void put_matrix(pith_ctx *ctx, pith_buffer *model, pith_buffer *stats) {
     static float w[ROWS * COLS], gram[COLS * (COLS + 1) / 2], h[COLS], power[COLS];
-    void *where[2] = {ctx, model};
+    pith_sink to = {ctx, model};
     uint32_t seed = 4242;
     gguf_writer *g = NULL;
     for (size_t i = 0; i < ROWS * COLS; i++) w[i] = (float)((int32_t)(sample_next(&seed) >> 8) - 0x800000) * 0x1p-24f;
@@ -226,14 +226,14 @@ static void put_matrix(pith_ctx *ctx, pith_buffer *model, pith_buffer *stats) {
     assert_int_equal(gguf_writer_new(ctx, &g), PITH_OK);
     assert_int_equal(gguf_put_text(ctx, g, "general.architecture", "none", 4), PITH_OK);
     assert_int_equal(gguf_put_tensor(ctx, g, "a.weight", 8, TENSOR_F32, 2, (uint64_t[]){COLS, ROWS}), PITH_OK);
-    assert_int_equal(gguf_write_head(ctx, g, sample_put, where), PITH_OK);
-    assert_int_equal(gguf_write_data(ctx, g, w, sizeof w, sample_put, where), PITH_OK);
+    assert_int_equal(gguf_write_head(ctx, g, pith_sink_write, &to), PITH_OK);
+    assert_int_equal(gguf_write_data(ctx, g, w, sizeof w, pith_sink_write, &to), PITH_OK);
     gguf_writer_free(ctx, g);
 
     const meta_string name = {"a.weight", 8};
     const uint32_t owner = 0;
     const float counts = 100;
-    where[1] = stats;
+    to.to = stats;
     assert_int_equal(gguf_writer_new(ctx, &g), PITH_OK);
     assert_int_equal(gguf_put_text(ctx, g, "general.type", "imatrix", 7), PITH_OK);
     assert_int_equal(gguf_put_strings(ctx, g, "imatrix.datasets", &name, 1), PITH_OK);
@@ -252,10 +252,10 @@ static void put_matrix(pith_ctx *ctx, pith_buffer *model, pith_buffer *stats) {
     for (size_t i = 0; i < PITH_COUNT(parts); i++)
         assert_int_equal(gguf_put_tensor(ctx, g, parts[i].name, strlen(parts[i].name), TENSOR_F32, parts[i].n_dims,
                                          parts[i].ne), PITH_OK);
-    assert_int_equal(gguf_write_head(ctx, g, sample_put, where), PITH_OK);
+    assert_int_equal(gguf_write_head(ctx, g, pith_sink_write, &to), PITH_OK);
     for (size_t i = 0; i < PITH_COUNT(parts); i++)
-        assert_int_equal(gguf_write_data(ctx, g, parts[i].data, (size_t)(parts[i].ne[0] * parts[i].ne[1]) * 4, sample_put,
-                                         where), PITH_OK);
+        assert_int_equal(gguf_write_data(ctx, g, parts[i].data, (size_t)(parts[i].ne[0] * parts[i].ne[1]) * 4,
+                                         pith_sink_write, &to), PITH_OK);
     gguf_writer_free(ctx, g);
 }
 

@@ -30,14 +30,14 @@ static void make_checkpoints(tensor_type type) {
     for (unsigned i = 0; i < COLS; i++) vector[i] = 1;
     for (unsigned step = 0; step < STEPS; step++) {
         gguf_writer *g;
-        family_writer f = {ctx, &checkpoints[step]};
+        pith_sink f = {ctx, &checkpoints[step]};
         checkpoints[step] = (pith_buffer){0};
         assert_int_equal(gguf_writer_new(ctx, &g), PITH_OK);
         assert_int_equal(gguf_put_u32(ctx, g, "step", step), PITH_OK);
         assert_int_equal(gguf_put_tensor(ctx, g, "a", 1, type, 2, wide), PITH_OK);
         assert_int_equal(gguf_put_tensor(ctx, g, "norm", 4, TENSOR_F32, 1, narrow), PITH_OK);
         assert_int_equal(gguf_put_tensor(ctx, g, "b", 1, type, 2, wide), PITH_OK);
-        assert_int_equal(gguf_write_head(ctx, g, family_write, &f), PITH_OK);
+        assert_int_equal(gguf_write_head(ctx, g, pith_sink_write, &f), PITH_OK);
         assert_true(tensor_type_bytes(type, ROWS * COLS, &bytes));
         for (unsigned m = 0; m < 2; m++) {
             for (unsigned i = 0; i < ROWS * COLS && step; i++) {
@@ -46,8 +46,8 @@ static void make_checkpoints(tensor_type type) {
                 w[m][i] += momentum[m][i];
             }
             assert_true(blocks_encode(type, w[m], coded, ROWS * COLS));
-            assert_int_equal(gguf_write_data(ctx, g, coded, (size_t)bytes, family_write, &f), PITH_OK);
-            if (m == 0) assert_int_equal(gguf_write_data(ctx, g, vector, sizeof vector, family_write, &f), PITH_OK);
+            assert_int_equal(gguf_write_data(ctx, g, coded, (size_t)bytes, pith_sink_write, &f), PITH_OK);
+            if (m == 0) assert_int_equal(gguf_write_data(ctx, g, vector, sizeof vector, pith_sink_write, &f), PITH_OK);
         }
         gguf_writer_free(ctx, g);
     }

@@ -10,6 +10,7 @@
 #include "artefacts/artefacts.h"
 #include "artefacts/model/archive_parts.h"
 #include "artefacts/model/spread.h"
+#include "formats/blocks/blocks.h"
 
 static pith_ctx *ctx;
 static lm_model *model;
@@ -88,6 +89,53 @@ static void test_spread(void **state) {
     pith_free(ctx, bits);
 }
 
+/* Matrices that were quantised before, of which more bits would make nothing better, leave theirs to the others. */
+static void test_settled(void **state) {
+    (void)state;
+    static const model_ruler_options small = {.n_ctx = 32, .n_chunks = 1, .n_threads = 2};
+    static const char only[] = "blk.[0235].attn_k.weight";
+    tensor_file f = *lm_file(model);
+    tensor_view *tensors = pith_alloc(ctx, f.n_tensors * sizeof *tensors);
+    double *bits = pith_alloc(ctx, f.n_tensors * sizeof *bits);
+    uint8_t *made[2] = {NULL, NULL};
+    size_t n_made = 0, size;
+    const char *text = ruler_prose(&size);
+    model_judge *j;
+    model_spread *s;
+    memcpy(tensors, f.tensors, f.n_tensors * sizeof *tensors);
+    f.tensors = tensors;
+    for (size_t i = 0; i < f.n_tensors; i++) {
+        tensor_view *t = &tensors[i];
+        if (!archive_matches("blk.[05].attn_k.weight", t->name.data, t->name.size)) continue;
+        size_t n = (size_t)t->n_elements;
+        float *w = pith_alloc(ctx, n * sizeof *w);
+        uint8_t *blocks = pith_alloc(ctx, n);
+        made[n_made] = pith_alloc(ctx, 2 * n);
+        assert_int_equal(t->type, TENSOR_F16);
+        blocks_decode(TENSOR_F16, t->data, w, n);
+        blocks_encode(TENSOR_TQ2_0, w, blocks, n);
+        blocks_decode(TENSOR_TQ2_0, blocks, w, n);
+        blocks_encode(TENSOR_F16, w, made[n_made], n);
+        t->data = made[n_made++];
+        pith_free(ctx, w);
+        pith_free(ctx, blocks);
+    }
+    assert_int_equal(n_made, 2);
+    assert_int_equal(model_judge_new(ctx, &f, text, size, &small, &j), PITH_OK);
+    assert_int_equal(model_spread_over(ctx, &f, only, NULL, model_judge_overlay(j), model_judge_ruler(j), &s), PITH_OK);
+    read_bits(s, only, 5, bits);
+    for (size_t i = 0; i < f.n_tensors; i++) {
+        const tensor_view *t = &tensors[i];
+        bool settled = archive_matches("blk.[05].attn_k.weight", t->name.data, t->name.size);
+        if (bits[i] > 0) assert_true(settled ? bits[i] == 3 : bits[i] > 7);
+    }
+    model_spread_free(ctx, s);
+    model_judge_free(ctx, j);
+    for (size_t k = 0; k < n_made; k++) pith_free(ctx, made[k]);
+    pith_free(ctx, bits);
+    pith_free(ctx, tensors);
+}
+
 /* Bits for a size and for a divergence: kept to, and no more than need be; what cannot be is refused. */
 static void test_targets(void **state) {
     (void)state;
@@ -134,6 +182,6 @@ static void test_targets(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_spread), cmocka_unit_test(test_targets)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_spread), cmocka_unit_test(test_settled), cmocka_unit_test(test_targets)};
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -63,7 +63,7 @@ static void save(const char *name, const pith_buffer *b) {
 /* A model of N_MATRICES matrices and as many vectors with weights of its own. */
 static void make_base(uint64_t seed, pith_buffer *out) {
     gguf_writer *g;
-    family_writer w = {ctx, out};
+    pith_sink w = {ctx, out};
     char name[32];
     uint64_t state = seed, wide[2] = {COLS, ROWS}, narrow[1] = {COLS};
     float *values = malloc(ROWS * COLS * sizeof *values);
@@ -76,11 +76,11 @@ static void make_base(uint64_t seed, pith_buffer *out) {
         snprintf(name, sizeof name, "vector.%u.weight", i);
         assert_int_equal(gguf_put_tensor(ctx, g, name, strlen(name), TENSOR_F32, 1, narrow), PITH_OK);
     }
-    assert_int_equal(gguf_write_head(ctx, g, family_write, &w), PITH_OK);
+    assert_int_equal(gguf_write_head(ctx, g, pith_sink_write, &w), PITH_OK);
     for (unsigned i = 0; i < 2 * N_MATRICES; i++) {
         size_t n = i % 2 ? COLS : ROWS * COLS;
         for (size_t k = 0; k < n; k++) values[k] = 0.02f * family_normal(&state);
-        assert_int_equal(gguf_write_data(ctx, g, values, n * sizeof *values, family_write, &w), PITH_OK);
+        assert_int_equal(gguf_write_data(ctx, g, values, n * sizeof *values, pith_sink_write, &w), PITH_OK);
     }
     gguf_writer_free(ctx, g);
     free(values);

@@ -83,6 +83,31 @@ static void methods_json(void **state) {
     json_decref(list);
 }
 
+/* Every class of methods that make a model smaller has two that work, with a command that runs them. */
+static void by_category(void **state) {
+    (void)state;
+    static const char *const names[] = {"pruning",  "quantisation", "distillation",
+                                        "low rank", "sharing",      "architecture"};
+    int status;
+    char *text = run("methods --by-category --json --status works", &status);
+    assert_int_equal(status, 0);
+    json_t *all = json_loads(text, 0, NULL);
+    free(text);
+    assert_int_equal(json_object_size(all), 6);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const json_t *list = json_object_get(all, names[i]);
+        assert_true(json_array_size(list) >= 2);
+        for (size_t k = 0; k < json_array_size(list); k++) {
+            const json_t *o = json_array_get(list, k);
+            assert_string_equal(json_string_value(json_object_get(o, "status")), "works");
+            assert_true(json_is_string(json_object_get(o, "check")));
+        }
+    }
+    json_decref(all);
+    check_says("methods --by-category --artefact model", 0, "distillation\n  ");
+    check_says("explain aqlm", 0, "quantisation");
+}
+
 static void stages_json(void **state) {
     (void)state;
     json_t *list = run_json("stages --json file");
@@ -140,6 +165,7 @@ static void answers(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(methods_json),
+        cmocka_unit_test(by_category),
         cmocka_unit_test(stages_json),
         cmocka_unit_test(roadmap),
         cmocka_unit_test(answers),

@@ -137,6 +137,18 @@ status 0 "$pith" lm tune --all --epochs=1 -o tuned.gguf log
 prints 'bits a token before'
 status 0 "$pith" lm perplexity --ctx=32 --chunks=2 --model=tuned.gguf log
 status 1 "$pith" lm tune --all -o tuned.gguf log
+# taught by what it was cut from
+status 0 "$pith" model prune default cut.gguf --layers=2 --share-keys=1 --method=magnitude --tokens=64
+prints 'key heads    1 of 2'
+status 0 "$pith" lm tune --all --model=cut.gguf --teacher=default --mix=1 --epochs=1 --rate=0.0003 -o taught.gguf log
+prints 'divergence from .* nats a token before'
+status 0 "$pith" lm tune --all --json --model=cut.gguf --teacher=default --epochs=1 --rate=0.0003 -f -o taught.gguf log
+prints '"kl_after"'
+status 1 "$pith" lm tune --teacher=default -o x.gguf log
+says 'go with --all'
+status 1 "$pith" lm tune --all --mix=0.5 -o x.gguf log
+says 'go with --teacher'
+rm cut.gguf taught.gguf
 printf "too short" > short
 status 1 "$pith" lm tune --all -o other.gguf short
 rm tuned.gguf

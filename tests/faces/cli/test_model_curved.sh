@@ -13,6 +13,29 @@ status 0 "$pith" model info uneven.gguf
 status 0 "$pith" model prune -q default --method=surgeon --share=10% --shots=1 --uneven --tokens=256 --ctx=128 --eval --chunks=1
 prints 'of 4521984 weights of the layers'
 prints 'KL'
+# experts keep as many each and become narrower; or zeros stay where they cost least
+status 0 "$pith" model split default mix.gguf -q --tokens=256 --ctx=128 --experts=4
+status 0 "$pith" model prune -q mix.gguf narrow.gguf --method=heapr --neurons=50% --tokens=256 --ctx=128 --json
+prints '"gone": 2304'
+prints '"zeros": false'
+status 0 "$pith" model info narrow.gguf
+prints 'llama.feed_forward_length                  96'
+status 0 "$pith" model prune -q mix.gguf --method=heapr --neurons=50% --tokens=256 --ctx=128 --uneven --json
+prints '"zeros": true'
+status 1 "$pith" model prune -q mix.gguf --neurons=50% --method=magnitude
+says 'chosen by heapr alone'
+status 1 "$pith" model prune -q mix.gguf --method=surgeon --uneven --tokens=256 --ctx=128
+says 'one number of neurons'
+# and experts have codes of their own in an archive
+status 0 "$pith" model compress -q mix.gguf mix.pith --recipe='*_exps.weight:[01] -> q(4) ; *_exps.weight:2 -> q(2)'
+status 0 "$pith" model explain-size mix.pith
+prints 'rule: q(bits=2)'
+status 0 "$pith" model decompress -q mix.pith back.gguf
+status 0 "$pith" model info back.gguf
+status 1 "$pith" model quantize -q mix.gguf blocks.gguf --recipe='*_exps.weight:1 -> gguf(q4_K)'
+says 'one type for all'
+status 1 "$pith" model allocate mix.gguf --for=quantize --experts --bpw=8
+says 'archives only'
 status 1 "$pith" model prune default --method=surgeon --neurons=75%
 says 'with --share alone'
 status 1 "$pith" model prune default --method=surgeon --share=120%

@@ -110,8 +110,65 @@ static void test_shuffle(void **state) {
     assert_true(moved > 80);
 }
 
+/* ---- a code that the net learns through ---- */
+
+typedef struct through {
+    unsigned calls;
+    float *before;
+} through;
+
+/* All weights of one matrix 0: what is behind it learns nothing from it. */
+static pith_status erase(void *opaque, train_net *net) {
+    through *t = opaque;
+    size_t rows, cols;
+    float *w = train_net_tensor(net, "blk.0.ffn_up.weight", &rows, &cols);
+    if (t->calls++ == 0) train_net_save(net, t->before);
+    memset(w, 0, rows * cols * sizeof *w);
+    return PITH_OK;
+}
+
+static void test_coded(void **state) {
+    (void)state;
+    experiment e = {.name = "test", .ctx = pith_ctx_new(NULL)};
+    const train_shape shape = {
+        .n_embd = 16, .n_layers = 1, .n_heads = 2, .n_kv_heads = 2, .n_ff = 24, .n_ctx = 32};
+    lm_model *m;
+    train_net *net;
+    size_t size, n;
+    const char *text = ruler_filler(&size);
+    lessons l = {.n_ctx = 17, .share = 2};
+    through seen = {0};
+    assert_int_equal(lm_open(e.ctx, NULL, &m), PITH_OK);
+    assert_int_equal(train_net_new(e.ctx, &shape, m, 1, &net), PITH_OK);
+    assert_int_equal(lessons_of_text(&e, m, text, size / 4, 1, &l), CLI_OK);
+    n = train_n_weights(net);
+    seen.before = pith_alloc(e.ctx, n * sizeof *seen.before);
+    assert_non_null(seen.before);
+    teaching t = {.steps = 2, .rate = 1e-2, .seed = 1, .coded = erase, .opaque = &seen, .teacher = m, .mix = 0.5};
+    cli_verbosity = -1;
+    assert_int_equal(teach(&e, net, &l, 1, &t), CLI_OK);
+    assert_int_equal(seen.calls, 2);
+    size_t rows, cols;
+    const float *up = train_net_tensor(net, "blk.0.ffn_up.weight", &rows, &cols),
+                *gate = train_net_tensor(net, "blk.0.ffn_gate.weight", NULL, NULL),
+                *all = train_net_tensor(net, train_tensor_name(net, 0), NULL, NULL);
+    bool up_learned = false;
+    for (size_t i = 0; i < rows * cols; i++) {
+        assert_true(gate[i] == seen.before[(size_t)(gate - all) + i]); /* up is 0: no gradient comes to the gate */
+        up_learned |= up[i] != seen.before[(size_t)(up - all) + i];
+        assert_true(up[i] != 0); /* the weights came back */
+    }
+    assert_true(up_learned); /* through the code */
+    pith_free(e.ctx, seen.before);
+    train_net_free(net);
+    lessons_free(e.ctx, &l);
+    lm_close(e.ctx, m);
+    assert_int_equal(pith_memory_used(e.ctx), 0);
+    pith_ctx_free(e.ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_items), cmocka_unit_test(test_text),
-                                       cmocka_unit_test(test_shuffle)};
+                                       cmocka_unit_test(test_shuffle), cmocka_unit_test(test_coded)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

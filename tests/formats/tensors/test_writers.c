@@ -1,5 +1,6 @@
 /* Writing: what is written opens again with the same content, and GGUF files come out byte for byte. */
 #include "formats/tensors/files.h"
+#include "support/data_heap.h"
 
 static pith_status collect(void *opaque, const void *data, size_t size) {
     put(opaque, data, size);
@@ -226,21 +227,6 @@ static void bad_data(void **state) {
 
 /* ---- every allocation may fail ---------------------------------------------------- */
 
-typedef struct failing {
-    size_t left; /* allocations that still succeed */
-} failing;
-
-static void *failing_alloc(void *opaque, size_t size) {
-    failing *f = opaque;
-    if (f->left == 0) return NULL;
-    f->left--;
-    return malloc(size);
-}
-static void failing_free(void *opaque, void *ptr) {
-    (void)opaque;
-    free(ptr);
-}
-
 static pith_status write_again(pith_ctx *ctx, const tensor_file *f) {
     bytes out = {0};
     gguf_writer *w;
@@ -266,9 +252,9 @@ static void no_memory(void **state) {
                      npy_of(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (6,), }", 24)};
     for (unsigned i = 0; i < PITH_COUNT(files); i++) {
         bool done = false;
-        for (size_t n = 1; !done && n < 1000; n++) {
-            failing f = {n};
-            pith_allocator allocator = {failing_alloc, failing_free, &f};
+        for (long n = 1; !done && n < 1000; n++) {
+            data_heap heap = {.fail_at = n};
+            pith_allocator allocator = data_heap_allocator(&heap);
             pith_ctx *ctx = pith_ctx_new(&allocator);
             if (!ctx) continue;
             tensor_file *file;

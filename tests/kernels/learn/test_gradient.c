@@ -183,7 +183,7 @@ static void check_linears(net *t) {
     assert_true(s.calls > 0);
     for (size_t i = 0; i < learn_n_params(t->g); i++) {
         const learn_param *p = learn_param_at(t->g, (learn_id)i);
-        if (p->rows == 1 || strcmp(p->name, "table") == 0) continue;
+        if (p->rows == 1 || strcmp(p->name, "table") == 0 || strcmp(p->name, "left") == 0) continue;
         for (size_t k = p->at; k < p->at + p->rows * p->cols; k++)
             assert_true(fabs(s.gradient[k] - t->gradient[k]) < 1e-9 * (1 + fabs(t->gradient[k])));
     }
@@ -296,6 +296,61 @@ static void experts(void **state) {
     experts_case(3, 3, 6);
     experts_case(5, 1, 7);
     experts_case(40, 2, 4); /* most get nothing */
+}
+
+/* Scores that a mixture reads too; vectors at what it reads, or at what it gives. */
+static void modulate_case(size_t n_experts, size_t n_kept, size_t n_used, size_t rows, bool output) {
+    net t;
+    net_new(&t, 1, rows);
+    size_t width = 5, ff = 3;
+    learn_id x = input(&t, width),
+             scores = learn_linear(t.g, x, learn_param_add(t.g, "router", n_experts, width, 1), LEARN_NONE),
+             left = learn_param_add(t.g, "left", n_experts, width, 1),
+             a = learn_param_add(t.g, "gate", n_experts * ff, width, n_experts),
+             b = learn_param_add(t.g, "up", n_experts * ff, width, n_experts),
+             d = learn_param_add(t.g, "down", n_experts * width, ff, n_experts);
+    learn_id y = output ? x : learn_modulate(t.g, x, scores, left, n_kept, n_used);
+    y = learn_experts(t.g, y, scores, a, b, d, PITH_MAX(n_kept, (size_t)1));
+    if (output) y = learn_modulate(t.g, y, scores, left, n_kept, n_used);
+    net_end(&t, learn_add(t.g, y, x), width);
+    check(&t);
+}
+
+static void modulate(void **state) {
+    (void)state;
+    modulate_case(4, 1, 2, 13, false);
+    modulate_case(4, 1, 2, 13, true);
+    modulate_case(5, 2, 5, 7, true);
+    modulate_case(3, 0, 1, 6, false);
+    modulate_case(40, 1, 4, 4, true); /* most vectors are not asked for */
+}
+
+/* Worked out by hand: scores 0 and log 3 weigh 3/4 and 1/4; the first stays an expert. */
+static void modulate_by_hand(void **state) {
+    (void)state;
+    net t;
+    learn_run *r;
+    learn_batch b;
+    double nats;
+    size_t n;
+    net_new(&t, 1, 1);
+    learn_id x = input(&t, 2), scores = learn_linear(t.g, x, learn_param_add(t.g, "router", 3, 2, 1), LEARN_NONE),
+             y = learn_modulate(t.g, x, scores, learn_param_add(t.g, "left", 3, 2, 1), 1, 2);
+    net_end(&t, y, 2);
+    t.tokens[0] = t.targets[0] = 0;
+    memcpy(t.w + learn_param_find(t.g, "table")->at, (double[]){2, -1}, 2 * sizeof(double));
+    memcpy(t.w + learn_param_find(t.g, "router")->at, (double[]){0, 0, 0.5 * log(3), 0, -9, 0}, 6 * sizeof(double));
+    memcpy(t.w + learn_param_find(t.g, "left")->at, (double[]){8, -4, 77, 77, 55, 55}, 6 * sizeof(double));
+    assert_int_equal(learn_run_new(ctx, t.g, &learn_double, 1, 1, LEARN_BACKWARD, &r), PITH_OK);
+    b = batch_of(&t);
+    learn_forward(r, t.w, &b, &nats, &n);
+    /* (2, -1) * (1 + (8, -4) / 4) = (6, 0); the logits' row 0 reads it */
+    const double *end = t.w + learn_param_find(t.g, "end")->at;
+    double z = 0;
+    for (size_t i = 0; i < VOCAB; i++) z += exp(6 * end[2 * i]);
+    assert_true(fabs(nats - (log(z) - 6 * end[0])) < 1e-12);
+    learn_run_free(r);
+    net_free(&t);
 }
 
 /* ---- a teacher ---- */
@@ -465,7 +520,7 @@ static void refusals(void **state) {
     (void)state;
     learn_graph *g;
     learn_run *r;
-    for (unsigned i = 0; i < 6; i++) {
+    for (unsigned i = 0; i < 8; i++) {
         assert_int_equal(learn_graph_new(ctx, &g), PITH_OK);
         learn_id table = learn_param_add(g, "t", 4, 6, 1), x = learn_embed(g, table);
         double one = 1;
@@ -475,6 +530,10 @@ static void refusals(void **state) {
         if (i == 3) learn_rope(g, x, 6, &one, 4, false);
         if (i == 4) learn_param_add(g, "n", SIZE_MAX / 2, 3, 1);
         if (i == 5) learn_linear(g, x, learn_param_add(g, "w", 3, 6, 1), LEARN_NONE);
+        if (i >= 6) {
+            learn_id scores = learn_linear(g, x, learn_param_add(g, "w", 3, 6, 1), LEARN_NONE);
+            learn_modulate(g, x, scores, learn_param_add(g, "v", i == 6 ? 3 : 4, 6, 1), i == 6 ? 2 : 1, 2);
+        }
         assert_int_equal(learn_graph_status(g), i == 5 ? PITH_OK : PITH_E_ARGUMENT);
         if (i == 5) assert_int_equal(learn_run_new(ctx, g, &learn_float, 10, 3, LEARN_FORWARD, &r), PITH_E_ARGUMENT);
         learn_graph_free(g);
@@ -489,6 +548,9 @@ int main(void) {
         cmocka_unit_test(attention),
         cmocka_unit_test(gate),
         cmocka_unit_test(experts),
+        cmocka_unit_test(modulate),
+        cmocka_unit_test(modulate_by_hand),
+
         cmocka_unit_test(teacher),
         cmocka_unit_test(whole),
         cmocka_unit_test(frozen),

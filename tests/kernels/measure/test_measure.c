@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "kernels/measure/measure.h"
+#include "support/data_heap.h"
 
 static pith_ctx *ctx;
 static char folder[] = "/tmp/pith-test-measure-XXXXXX";
@@ -279,16 +280,6 @@ static void test_plot_edges(void **state) {
     pith_begin(ctx);
 }
 
-/* An allocator that gives `left` times, then no more. */
-static void *few_alloc(void *opaque, size_t size) {
-    int *left = opaque;
-    return (*left)-- > 0 ? aligned_alloc(64, (size + 63) / 64 * 64) : NULL;
-}
-static void few_free(void *opaque, void *ptr) {
-    (void)opaque;
-    free(ptr);
-}
-
 static void test_no_memory(void **state) {
     (void)state;
     const measure_point points[] = {{1, 1, "p", 0}, {2, 2, "q", 0}};
@@ -302,8 +293,8 @@ static void test_no_memory(void **state) {
     pith_status status = PITH_E_MEMORY;
     int n = 0;
     for (; n < 100 && status != PITH_OK; n++) {
-        int left = n + 1;
-        pith_allocator allocator = {few_alloc, few_free, &left};
+        data_heap heap = {.fail_at = n + 1};
+        pith_allocator allocator = data_heap_allocator(&heap);
         pith_ctx *poor = pith_ctx_new(&allocator);
         assert_non_null(poor);
         pith_buffer svg = {0};

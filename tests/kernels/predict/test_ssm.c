@@ -1,6 +1,7 @@
 /* The online state-space model: known answers on every instruction set, gradients checked by
  * differences, learning, snapshots, and failing allocation. */
 #include "kernels/predict/ssm.h"
+#include "support/data_heap.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -244,30 +245,11 @@ static void test_parameters(void **state) {
     pith_ctx_free(ctx);
 }
 
-typedef struct failing {
-    int left; /* allocations that still succeed */
-    int held;
-} failing;
-
-static void *failing_alloc(void *opaque, size_t size) {
-    failing *f = opaque;
-    if (f->left-- <= 0) return NULL;
-    f->held++;
-    void *p = NULL;
-    return posix_memalign(&p, 64, size) ? NULL : p;
-}
-
-static void failing_free(void *opaque, void *p) {
-    failing *f = opaque;
-    if (p) f->held--;
-    free(p);
-}
-
 static void test_failing_allocation(void **state) {
     (void)state;
     for (int n = 1;; n++) {
-        failing f = {.left = n};
-        const pith_allocator allocator = {failing_alloc, failing_free, &f};
+        data_heap heap = {.fail_at = n};
+        const pith_allocator allocator = data_heap_allocator(&heap);
         pith_ctx *ctx = pith_ctx_new(&allocator);
         if (!ctx) continue;
         ssm *m;
@@ -276,7 +258,7 @@ static void test_failing_allocation(void **state) {
         assert_int_equal(m == NULL, status != PITH_OK);
         ssm_free(m);
         pith_ctx_free(ctx);
-        assert_int_equal(f.held, 0);
+        assert_int_equal(atomic_load(&heap.held), 0);
         if (status == PITH_OK) break;
         assert_true(n < 100);
     }

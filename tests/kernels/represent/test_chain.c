@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "kernels/represent/toys.h"
+#include "support/data_heap.h"
 #include "support/session.h"
 
 /* ---- helpers ---------------------------------------------------------------------------------------------------- */
@@ -312,36 +313,22 @@ static void wrong_matrices_are_refused(void **state) {
 
 /* ---- memory -------------------------------------------------------------------------------------------------------- */
 
-static size_t calls_left;
-
-static void *count_alloc(void *opaque, size_t size) {
-    (void)opaque;
-    if (calls_left == 0) return NULL;
-    calls_left--;
-    return malloc(size);
-}
-
-static void count_free(void *opaque, void *p) {
-    (void)opaque;
-    free(p);
-}
-
 static void every_allocation_may_fail(void **state) {
     (void)state;
-    const pith_allocator allocator = {count_alloc, count_free, NULL};
+    data_heap heap = {.fail_at = -1};
+    const pith_allocator allocator = data_heap_allocator(&heap);
     const char *text = "times | stack(2, sum(near, times | raw)) | wide @ spread";
     float data[12], back[12];
     fill(data, 12);
     repr_matrix w = {.data = data, .rows = 3, .cols = 4}, out = {.data = back, .rows = 3, .cols = 4};
-    calls_left = SIZE_MAX;
     pith_ctx *own = pith_ctx_new(&allocator);
     bool all = false;
-    for (size_t n = 0; !all && n < 2000; n++) {
+    for (long n = 0; !all && n < 2000; n++) {
         pith_recipe *recipe = NULL;
         repr_chain *chain = NULL;
         pith_buffer code = {0};
         pith_begin(own);
-        calls_left = n;
+        data_heap_limit(&heap, n);
         pith_status status = pith_recipe_parse(own, "model", text, strlen(text), &recipe);
         if (!status) status = repr_chain_new(own, &recipe->rules[0], &chain);
         if (!status) status = repr_encode(own, chain, &w, NULL, &code, NULL);
@@ -351,7 +338,6 @@ static void every_allocation_may_fail(void **state) {
         }
         all = status == PITH_OK;
         assert_true(all || status == PITH_E_MEMORY);
-        calls_left = SIZE_MAX;
         pith_buffer_free(own, &code);
         repr_chain_free(own, chain);
         pith_recipe_free(own, recipe);

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdatomic.h>
 
+#include "support/data_heap.h"
 #include "vectors_case.h"
 
 static const char *const recipes[] = {
@@ -196,44 +197,26 @@ static void wrong_recipes(void **state) {
 
 /* ---- memory that is not there ------------------------------------------------------------------------ */
 
-typedef struct scarce {
-    _Atomic long left; /* allocations until they fail */
-    _Atomic long held;
-} scarce;
-
-static void *scarce_alloc(void *opaque, size_t size) {
-    scarce *s = opaque;
-    if (atomic_fetch_sub(&s->left, 1) <= 0) return NULL;
-    atomic_fetch_add(&s->held, 1);
-    return malloc(size);
-}
-
-static void scarce_free(void *opaque, void *p) {
-    scarce *s = opaque;
-    if (p) atomic_fetch_sub(&s->held, 1);
-    free(p);
-}
-
 static void memory_that_is_not_there(void **state) {
     (void)state;
     sample x = sample_new(6, 10);
     for (size_t r = 0; r < PITH_COUNT(recipes); r++)
         for (long n = 0;; n += 1 + n / 16) {
-            scarce s = {LONG_MAX, 0};
-            pith_allocator allocator = {scarce_alloc, scarce_free, &s};
+            data_heap heap = {.fail_at = -1};
+            pith_allocator allocator = data_heap_allocator(&heap);
             pith_ctx *ctx = pith_ctx_new(&allocator);
             assert_non_null(ctx);
             pith_ctx_set_threads(ctx, 1);
             case_chain c = case_open(ctx, recipes[r]);
             pith_buffer out = {0};
-            atomic_store(&s.left, n);
+            data_heap_limit(&heap, n);
             pith_status status = repr_encode(ctx, c.chain, &x.m, &x.stats[2], &out, NULL);
             if (!status) status = decode_copy(ctx, c.chain, out.data, out.size, &x.m);
-            atomic_store(&s.left, LONG_MAX);
+            data_heap_limit(&heap, -1);
             pith_buffer_free(ctx, &out);
             case_close(ctx, &c);
             pith_ctx_free(ctx);
-            assert_int_equal(atomic_load(&s.held), 0);
+            assert_int_equal(atomic_load(&heap.held), 0);
             if (!status) break;
             assert_int_equal(status, PITH_E_MEMORY);
         }

@@ -9,21 +9,12 @@
 #include <cmocka.h>
 
 #include "kernels/select/kronecker.h"
+#include "kernels/select/noise.h"
 #include "math/dense/dense.h"
 #include "support/session.h"
 
 enum { ROWS = 6, COLS = 5, ALL = ROWS * COLS };
 static const double damp = 0.01;
-static uint64_t seed = 1;
-
-static float noise(void) {
-    float sum = 0;
-    for (unsigned i = 0; i < 4; i++) {
-        seed = seed * 6364136223846793005u + 1442695040888963407u;
-        sum += (float)(seed >> 40) / 8388608.0f - 1;
-    }
-    return sum;
-}
 
 /* A layer at work: packed means of x x^T and g g^T over a few samples, and its weights. */
 typedef struct layer {

@@ -8,18 +8,8 @@
 #include <cmocka.h>
 
 #include "kernels/select/select.h"
+#include "kernels/select/noise.h"
 #include "support/session.h"
-
-static uint64_t seed = 1;
-
-static float noise(void) {
-    float sum = 0;
-    for (unsigned i = 0; i < 4; i++) {
-        seed = seed * 6364136223846793005u + 1442695040888963407u;
-        sum += (float)(seed >> 40) / 8388608.0f - 1;
-    }
-    return sum;
-}
 
 static void test_scores(void **state) {
     (void)state;

@@ -8,6 +8,7 @@
 
 #include "lm/generate/generate.h"
 #include "lm/tiny_model.h"
+#include "support/data_heap.h"
 
 static pith_ctx *ctx;
 static lm_model *mini;
@@ -370,36 +371,16 @@ static void failures_leave_it_usable(void **state) {
 
 /* ---- no memory ---- */
 
-typedef struct scarce {
-    size_t left; /* allocations that succeed */
-    size_t held;
-} scarce;
-
-static void *scarce_alloc(void *opaque, size_t size) {
-    scarce *s = opaque;
-    if (s->left == 0) return NULL;
-    s->left--;
-    void *p = malloc(size);
-    s->held += p != NULL;
-    return p;
-}
-
-static void scarce_free(void *opaque, void *p) {
-    scarce *s = opaque;
-    s->held -= p != NULL;
-    free(p);
-}
-
 static void every_allocation_may_fail(void **state) {
     (void)state;
     static const uint32_t prompt[] = {1, 100, 200, 300, 100, 200, 300, 100, 200};
     const uint32_t end_token = 5;
     for (unsigned draft = DRAFT_SUFFIX; draft <= DRAFT_MODEL; draft++) {
         pith_status status = PITH_E_MEMORY;
-        for (size_t n = 1; status; n++) {
+        for (long n = 1; status; n++) {
             assert_true(n < 400);
-            scarce s = {n, 0};
-            const pith_allocator allocator = {scarce_alloc, scarce_free, &s};
+            data_heap heap = {.fail_at = n};
+            const pith_allocator allocator = data_heap_allocator(&heap);
             pith_ctx *poor = pith_ctx_new(&allocator);
             if (!poor) continue;
             generator *g;
@@ -423,7 +404,7 @@ static void every_allocation_may_fail(void **state) {
             token_list_free(poor, &out);
             assert_int_equal(pith_memory_used(poor), 0);
             pith_ctx_free(poor);
-            assert_int_equal(s.held, 0);
+            assert_int_equal(atomic_load(&heap.held), 0);
         }
     }
 }

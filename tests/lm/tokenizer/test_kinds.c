@@ -7,6 +7,7 @@
 
 #include "lm/tokenizer/vocab.h"
 #include "lm/tokenizer/vocabulary.h"
+#include "support/data_heap.h"
 #include "support/session.h"
 
 /* 256 bytes in the order of their values, then `more`. */
@@ -217,9 +218,9 @@ static void failing_memory(void **state) {
     assert_int_equal(vocab_gguf(ctx, &v, &bytes), PITH_OK);
     long n = 0;
     for (bool done = false; !done; n++) {
-        failing f = {n};
-        pith_allocator a = {failing_alloc, failing_free, &f};
-        pith_ctx *session = pith_ctx_new(&a);
+        data_heap heap = {.fail_at = n, .once = true};
+        const pith_allocator allocator = data_heap_allocator(&heap);
+        pith_ctx *session = pith_ctx_new(&allocator);
         if (!session) continue;
         tensor_file *file = NULL;
         tokenizer *t = NULL;

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "lm/tokenizer/vocab.h"
+#include "support/data_heap.h"
 #include "support/session.h"
 
 static tensor_file *file;
@@ -152,9 +153,9 @@ static void failing_memory(void **state) {
     uint8_t *text = hostile_text(7, &size);
     long n = 0;
     for (bool done = false; !done; n++) {
-        failing f = {n};
-        pith_allocator a = {failing_alloc, failing_free, &f};
-        pith_ctx *session = pith_ctx_new(&a);
+        data_heap heap = {.fail_at = n, .once = true};
+        const pith_allocator allocator = data_heap_allocator(&heap);
+        pith_ctx *session = pith_ctx_new(&allocator);
         if (!session) continue;
         tensor_file *again = NULL;
         tokenizer *t = NULL;

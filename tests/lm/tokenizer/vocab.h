@@ -1,12 +1,12 @@
-/* What the tokenizer's tests share: GGUF vocabularies made in memory, id lists, files, an allocator
- * that fails on demand. After <cmocka.h>. */
+/* What the tokenizer's tests share: GGUF vocabularies made in memory, id lists, files.
+ * After <cmocka.h>. */
 #ifndef LM_TOKENIZER_VOCAB_H
 #define LM_TOKENIZER_VOCAB_H
 
 #include <stdio.h>
 #include <string.h>
 
-#include "base/base.h"
+#include "base/sink.h"
 #include "lm/tokenizer/tokenizer.h"
 
 typedef struct vocab_spec {
@@ -20,11 +20,6 @@ typedef struct vocab_spec {
     bool no_prefix;
 } vocab_spec;
 
-static inline pith_status vocab_write(void *opaque, const void *data, size_t size) {
-    void **to = opaque;
-    return pith_buffer_append(to[0], to[1], data, size);
-}
-
 static inline size_t vocab_list(const char *const *list, meta_string *out) {
     size_t n = 0;
     for (; list && list[n]; n++) out[n] = (meta_string){list[n], strlen(list[n])};
@@ -34,7 +29,7 @@ static inline size_t vocab_list(const char *const *list, meta_string *out) {
 static inline pith_status vocab_gguf(pith_ctx *session, const vocab_spec *v, pith_buffer *out) {
     static meta_string strings[4096];
     gguf_writer *w = NULL;
-    void *to[2] = {session, out};
+    pith_sink to = {session, out};
     pith_status st = gguf_writer_new(session, &w);
     size_t n = vocab_list(v->token, strings);
     if (st == PITH_OK) st = gguf_put_text(session, w, "tokenizer.ggml.model", v->model, strlen(v->model));
@@ -48,7 +43,7 @@ static inline pith_status vocab_gguf(pith_ctx *session, const vocab_spec *v, pit
     if (st == PITH_OK && v->merge) st = gguf_put_strings(session, w, "tokenizer.ggml.merges", strings, n);
     if (st == PITH_OK && v->bos >= 0) st = gguf_put_u32(session, w, "tokenizer.ggml.bos_token_id", (uint32_t)v->bos);
     if (st == PITH_OK && v->no_prefix) st = gguf_put_bool(session, w, "tokenizer.ggml.add_space_prefix", false);
-    if (st == PITH_OK) st = gguf_write_head(session, w, vocab_write, to);
+    if (st == PITH_OK) st = gguf_write_head(session, w, pith_sink_write, &to);
     gguf_writer_free(session, w);
     return st;
 }
@@ -115,19 +110,6 @@ static inline uint8_t *file_bytes(const char *path, size_t *size) {
     p[*size] = 0;
     fclose(f);
     return p;
-}
-
-/* An allocator whose n-th call fails. */
-typedef struct failing {
-    long left;
-} failing;
-static inline void *failing_alloc(void *opaque, size_t size) {
-    failing *f = opaque;
-    return f->left-- == 0 ? NULL : aligned_alloc(64, (size + 63) / 64 * 64);
-}
-static inline void failing_free(void *opaque, void *p) {
-    (void)opaque;
-    free(p);
 }
 
 /* Texts of the kind that breaks tokenizers; freed with free. */
