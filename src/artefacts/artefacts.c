@@ -19,6 +19,7 @@ static const pith_method *const method_tables[] = {
     file_methods,
     lm_methods,
     model_methods,
+    model_methods_trained,
     planned_methods,
     NULL,
 };

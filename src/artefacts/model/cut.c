@@ -3,7 +3,8 @@
 
 #include <stdio.h>
 
-enum { WHOLE = CUT_WHOLE, CHANNELS = CUT_CHANNELS, NEURONS = CUT_NEURONS, QUERIES = CUT_QUERIES, KEYS = CUT_KEYS };
+enum { WHOLE = CUT_WHOLE, CHANNELS = CUT_CHANNELS, NEURONS = CUT_NEURONS, QUERIES = CUT_QUERIES, KEYS = CUT_KEYS,
+       EXPERTS = CUT_EXPERTS };
 
 /* What the columns and rows of a tensor are, by its name; in layers behind "blk.N.". */
 static const struct known {
@@ -23,7 +24,7 @@ static const struct known {
     {"attn_qkv.weight", true, WHOLE, WHOLE},           {"attn_qkv.bias", true, WHOLE, WHOLE},
     {"ffn_gate.weight", true, CHANNELS, NEURONS},      {"ffn_up.weight", true, CHANNELS, NEURONS},
     {"ffn_up.bias", true, NEURONS, WHOLE},             {"ffn_down.weight", true, NEURONS, CHANNELS},
-    {"ffn_down.bias", true, CHANNELS, WHOLE},          {"ffn_gate_inp.weight", true, CHANNELS, WHOLE},
+    {"ffn_down.bias", true, CHANNELS, WHOLE},          {"ffn_gate_inp.weight", true, CHANNELS, EXPERTS},
     {"ffn_gate_exps.weight", true, CHANNELS, NEURONS}, {"ffn_up_exps.weight", true, CHANNELS, NEURONS},
     {"ffn_down_exps.weight", true, NEURONS, CHANNELS},
 };
@@ -131,7 +132,29 @@ static pith_status check_layers(pith_ctx *ctx, const model_cut *c, const char *w
     return PITH_OK;
 }
 
-/* The same for experts, whose number is one. */
+/* Whole experts: as many in each layer. */
+static pith_status check_whole_experts(pith_ctx *ctx, model_cut *c) {
+    uint32_t all = 0;
+    uint64_t used = 1;
+    if (!c->plan.experts) return PITH_OK;
+    if (!c->from.n_experts) return pith_fail(ctx, PITH_E_UNSUPPORTED, "cut: the model has no experts");
+    meta_u64(c->file, "llama.expert_used_count", &used);
+    for (uint32_t l = 0; l < c->from.n_layers; l++) {
+        if (new_layer(c, l) == UINT32_MAX) continue;
+        pith_status status = check_list(ctx, "experts", c->plan.experts[l], c->from.n_experts);
+        if (status) return status;
+        uint32_t n = c->plan.experts[l].at ? c->plan.experts[l].n : c->from.n_experts;
+        if (n < 2 || n < used || (all && n != all))
+            return pith_fail(ctx, PITH_E_UNSUPPORTED,
+                             "cut: layer %u keeps %u experts: all layers keep one number, 2 and %u at least", (unsigned)l,
+                             (unsigned)n, (unsigned)used);
+        all = n;
+    }
+    c->to.n_experts = all;
+    return PITH_OK;
+}
+
+/* Neurons of experts, whose number is one. */
 static pith_status check_experts(pith_ctx *ctx, const model_cut *c, uint32_t *kept) {
     uint32_t n = c->from.n_experts, all = UINT32_MAX;
     for (uint32_t l = 0; l < c->from.n_layers; l++) {
@@ -235,8 +258,10 @@ static pith_status check_plan(pith_ctx *ctx, model_cut *c) {
     c->heads = c->ff + n;
     c->kv_heads = c->heads + n;
     for (uint32_t l = 0; l < n; l++) c->kv_heads[l] = c->from.n_kv_heads;
-    status = c->from.n_experts ? check_experts(ctx, c, c->ff)
-                               : check_layers(ctx, c, "neurons", p->neurons, c->from.n_ff, c->ff);
+    status = check_whole_experts(ctx, c);
+    if (!status)
+        status = c->from.n_experts ? check_experts(ctx, c, c->ff)
+                                   : check_layers(ctx, c, "neurons", p->neurons, c->from.n_ff, c->ff);
     if (!status) status = check_layers(ctx, c, "heads", p->heads, c->from.n_heads, c->heads);
     if (status) return status;
     if ((p->heads || p->shared_keys || p->channels.at) && strcmp(c->arch, "gpt2") == 0)
@@ -265,6 +290,7 @@ static cut_list list_for(const model_cut *c, uint8_t axis, uint32_t layer) {
     case NEURONS:
         if (!p->neurons || layer >= c->from.n_layers) return (cut_list){0};
         return p->neurons[(size_t)layer * PITH_MAX(c->from.n_experts, 1u)];
+    case EXPERTS: return p->experts && layer < c->from.n_layers ? p->experts[layer] : (cut_list){0};
     case QUERIES: return layer < c->from.n_layers ? c->queries[layer] : (cut_list){0};
     case KEYS: return layer < c->from.n_layers ? c->keys[layer] : (cut_list){0};
     default: return (cut_list){0};
@@ -275,6 +301,7 @@ static uint64_t length_of(const model_cut *c, uint8_t axis) {
     switch (axis) {
     case CHANNELS: return c->from.n_embd;
     case NEURONS: return c->from.n_ff;
+    case EXPERTS: return c->from.n_experts;
     case QUERIES: return (uint64_t)c->from.n_heads * c->from.head_dim;
     case KEYS: return (uint64_t)c->from.n_kv_heads * c->from.head_dim;
     default: return 0;
@@ -322,6 +349,8 @@ static pith_status plan_tensor(pith_ctx *ctx, model_cut *c, const tensor_view *t
     to->rows_are = k->rows;
     if (stack && c->plan.neurons && layer < c->from.n_layers)
         to->stack = &c->plan.neurons[(size_t)layer * c->from.n_experts];
+    if (stack) to->experts = list_for(c, EXPERTS, layer);
+    if (to->experts.at) to->ne[2] = to->experts.n;
     to->edited = !stack && c->plan.edits && c->plan.edits(c->plan.opaque, t);
     if ((k->rows == KEYS || k->cols == KEYS) && c->keys[layer].at && c->plan.shared_keys)
         to->merged = c->from.n_kv_heads / c->plan.shared_keys;

@@ -5,6 +5,7 @@
  *   neurons   rows of ffn_gate and ffn_up, columns of ffn_down; in a mixture of experts of each expert
  *   heads     groups of rows of attn_q (a key head and the query heads that share it: of attn_k and attn_v too),
  *             groups of columns of attn_output
+ *   experts   of a mixture: matrices of ffn_gate_exps, ffn_up_exps and ffn_down_exps, rows of the router
  *   layers    tensors blk.N.*, the others renumbered
  * Architectures llama and qwen2 for all; gpt2 for neurons and layers. Layers of a llama may keep different numbers of
  * neurons and heads: then the result is of architecture "deci", which is llama with lists for these sizes, as llama.cpp
@@ -33,6 +34,8 @@ typedef struct cut_plan {
     cut_list layers, channels;
     /* heads: query heads; key heads that have none left go. neurons of a mixture: [n_layers][n_experts] */
     const cut_list *neurons, *heads;
+    /* Of a mixture, [n_layers]: as many in each, no fewer than a token is sent to, and two at least. NULL: all. */
+    const cut_list *experts;
     /* Key heads are merged into so many, each the mean of its neighbours, and all query heads stay (grouped queries,
      * Ainslie et al. 2023); a divisor of their number, not together with `heads`. 0: as they are. */
     uint32_t shared_keys;

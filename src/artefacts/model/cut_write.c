@@ -45,6 +45,7 @@ static pith_status put_sizes(output *o) {
     if (!status) status = put_number(o, "embedding_length", b->n_embd);
     const model_cut *c = o->c;
     if (!status) status = put_layers(o, "feed_forward_length", b->n_ff, c->ff, c->ff_differ);
+    if (!status && b->n_experts != a->n_experts) status = put_number(o, "expert_count", b->n_experts);
     if (!status) status = put_layers(o, "attention.head_count", b->n_heads, c->heads, c->heads_differ);
     if (a->n_embd == b->n_embd && a->n_heads == b->n_heads && a->n_kv_heads == b->n_kv_heads && !c->heads_differ)
         return status;
@@ -98,9 +99,10 @@ static const uint8_t *row_data(const cut_tensor *t, uint64_t m, uint64_t row) {
 
 /* Rows as they are stored. */
 static pith_status copy_rows(output *o, const cut_tensor *t) {
-    if (!t->rows.at && !t->stack) return put_data(o, t->from->data, t->from->bytes);
+    if (!t->rows.at && !t->stack && !t->experts.at) return put_data(o, t->from->data, t->from->bytes);
     pith_status status = PITH_OK;
-    for (uint64_t m = 0; m < t->ne[2] && !status; m++) {
+    for (uint64_t k = 0; k < t->ne[2] && !status; k++) {
+        uint64_t m = cut_matrix(t, k);
         cut_list rows = cut_rows(t, m);
         for (uint32_t i = 0; i < t->ne[1] && !status; i++)
             status = put_data(o, row_data(t, m, rows.at ? rows.at[i] : i), t->row_bytes);
@@ -108,7 +110,7 @@ static pith_status copy_rows(output *o, const cut_tensor *t) {
     return status;
 }
 
-/* Row i of matrix m as floats, its columns that stay, in to[ne[0]]; whole has room for an old row. */
+/* Row i of old matrix m as floats, its columns that stay, in to[ne[0]]; whole has room for an old row. */
 static void slice_row(const cut_tensor *t, uint64_t m, uint64_t i, uint32_t head_dim, float *whole, float *to) {
     const tensor_view *from = t->from;
     cut_list rows = cut_rows(t, m), cols = cut_cols(t, m);
@@ -147,7 +149,7 @@ static pith_status recode(output *o, const cut_tensor *t) {
     pith_status status = whole && rows && coded ? PITH_OK : pith_alloc_status(o->ctx);
     for (uint64_t i = 0; i < t->ne[1] * t->ne[2] && !status; i++) {
         float *row = rows + (t->edited ? i * t->ne[0] : 0);
-        slice_row(t, i / t->ne[1], i % t->ne[1], o->c->from.head_dim, whole, row);
+        slice_row(t, cut_matrix(t, i / t->ne[1]), i % t->ne[1], o->c->from.head_dim, whole, row);
         if (!t->edited) status = put_row(o, t, rows, coded);
     }
     if (t->edited && !status)

@@ -24,5 +24,6 @@
 /* The artefact's published systems for the registry (methods.c); ends with a NULL name. Its stages are those of
  * kernels/represent. */
 extern const pith_method model_methods[];
+extern const pith_method model_methods_trained[]; /* methods_trained.c */
 
 #endif

@@ -6,8 +6,7 @@
 
 #include "artefacts/artefacts.h"
 #include "artefacts/model/model.h"
-#include "base/sink.h"
-#include "faces/cli/bench_predict.h"
+#include "faces/cli/bench_moe.h"
 
 static const char heapr_help[] =
     "Usage: pith bench heapr [OPTIONS]\n\n"
@@ -31,10 +30,9 @@ static const char heapr_help[] =
 typedef struct heapr_bench {
     const char *model, *text_path;
     uint64_t n_experts, n_used, steps, singles, bytes, judge;
-    pith_ctx *ctx;
     lm_model *dense, *m; /* dense: NULL when the model is a mixture as it is */
-    pith_buffer text, mixture;
-    tensor_file *file;
+    pith_buffer text;
+    moe_split mixture; /* m, when it is made here */
 } heapr_bench;
 
 enum { WINDOW = 256 };
@@ -68,19 +66,15 @@ static size_t calibrating(const heapr_bench *b) { return PITH_MIN((size_t)b->byt
 /* ---- the mixture --------------------------------------------------------------------------------------- */
 
 static pith_status split(experiment *e, heapr_bench *b) {
-    experts_split *s = NULL;
     token_list tokens = {0};
     const experts_options o = {.n_experts = (uint32_t)b->n_experts, .n_used = (uint32_t)b->n_used, .sharpness = 1};
     b->dense = b->m;
-    b->m = NULL;
     exp_step(e, "splitting");
     pith_status status = ruler_tokens(e->ctx, b->dense, b->text.data, calibrating(b), &tokens);
-    if (!status) status = experts_split_new(e->ctx, b->dense, tokens.id, tokens.n, &o, &s);
-    if (!status) status = experts_split_write(e->ctx, s, pith_sink_write, &(pith_sink){e->ctx, &b->mixture});
-    experts_split_free(e->ctx, s);
+    if (!status) status = moe_split_open(e->ctx, b->dense, &tokens, &o, &b->mixture);
+    b->m = b->mixture.m;
     token_list_free(e->ctx, &tokens);
-    if (!status) status = tensor_file_open_memory(e->ctx, b->mixture.data, b->mixture.size, &b->file);
-    return status ? status : lm_open_file(e->ctx, b->file, &b->m);
+    return status;
 }
 
 /* Steps of AdamW over the calibrating windows, 4 at a time. */
@@ -253,7 +247,6 @@ static int singles(experiment *e, heapr_bench *b) {
 
 static int heapr_run(experiment *e, void *own) {
     heapr_bench *b = own;
-    b->ctx = e->ctx;
     artefacts_register();
     int result = lm_open_named(e->ctx, lm_model_path(b->model ? b->model : "default"), &b->m);
     if (result == CLI_OK) result = exp_read(e, b->text_path, "tests/data/lcet10.txt", 0, &b->text);
@@ -263,10 +256,8 @@ static int heapr_run(experiment *e, void *own) {
     if (dense && split(e, b)) result = exp_failed(e);
     if (result == CLI_OK) result = mixture(e, b);
     if (result == CLI_OK && dense && b->singles > 1) result = singles(e, b);
-    lm_close(e->ctx, b->m);
-    if (b->file) tensor_file_close(e->ctx, b->file);
-    lm_close(e->ctx, b->dense);
-    pith_buffer_free(e->ctx, &b->mixture);
+    lm_close(e->ctx, b->dense ? b->dense : b->m);
+    moe_split_close(e->ctx, &b->mixture);
     pith_buffer_free(e->ctx, &b->text);
     return result;
 }

@@ -18,6 +18,8 @@ static const char prune_help[] =
     "                         surgeon's neurons that give nothing any more are left out. Of a mixture of experts\n"
     "                         heapr then takes the lowest of all experts and leaves zeros: GGUF has one number of\n"
     "                         neurons for all experts, and without --uneven that is how many each keeps\n"
+    "      --experts=N|N%     with heapr: experts of each layer of a mixture stay, those whose neurons cost most;\n"
+    "                         all of their neurons, if --neurons does not say how many\n"
     "      --kv-heads=N|N%    key heads stay; the query heads of the others go with them\n"
     "      --share-keys=N     key heads are merged into N, means of neighbours; all query heads stay\n"
     "      --layers=N|N%      layers stay: those that change the stream most\n"
@@ -104,6 +106,7 @@ static int read_request(prune_run *r) {
                   {"channels", o->channels, r->shape.n_embd, &q->keep.n_embd}};
     for (size_t i = 0; i < sizeof shares / sizeof *shares; i++)
         if (prune_read_share(shares[i].name, shares[i].text, shares[i].n, shares[i].into) != CLI_OK) return CLI_FAIL;
+    if (o->experts) return cli_error("prune: --experts goes with --method=heapr");
     if (o->speedup != 0 && (o->speedup < 1 || o->neurons))
         return cli_error("prune: --speedup is above 1, and takes the place of --neurons");
     return CLI_OK;
@@ -333,6 +336,7 @@ int model_prune_main(int argc, char **argv) {
         {"neurons", 0, LM_TEXT, &o.neurons, 0, 0},   {"heads", 0, LM_TEXT, &o.heads, 0, 0},
         {"kv-heads", 0, LM_TEXT, &o.kv_heads, 0, 0}, {"layers", 0, LM_TEXT, &o.layers, 0, 0},
         {"channels", 0, LM_TEXT, &o.channels, 0, 0}, {"method", 0, LM_TEXT, &o.method, 0, 0},
+        {"experts", 0, LM_TEXT, &o.experts, 0, 0},
         {"text", 0, LM_TEXT, &o.text, 0, 0},         {"eval-text", 0, LM_TEXT, &o.eval_text, 0, 0},
         {"stats", 0, LM_TEXT, &o.stats, 0, 0},
         {"tokens", 0, LM_NUMBER, &o.tokens, 1, 1u << 30}, {"seed", 0, LM_NUMBER, &o.seed, 0, UINT64_MAX},

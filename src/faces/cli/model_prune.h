@@ -8,6 +8,7 @@
 typedef struct prune_options {
     lm_options common;
     const char *neurons, *heads, *kv_heads, *layers, *channels, *shared_keys, *method, *text, *stats, *eval_text, *share;
+    const char *experts;
     uint64_t tokens, seed, chunks, shots;
     double damp, speedup;
     bool eval, uneven;

@@ -22,6 +22,7 @@ typedef struct curved_run {
     surgeon_result surgery;
     ruler_comparison comparison;
     bool compared;
+    double *sums;   /* [groups] of scores */
     double seconds; /* processor time */
 } curved_run;
 
@@ -105,9 +106,10 @@ static pith_status edit(void *opaque, const tensor_view *from, cut_list cols, cu
     return PITH_OK;
 }
 
-/* Neurons that are not marked in gone[n_groups][n] stay; `edited`: with the net's values. A block keeps one at least.
+/* Neurons that are not marked in gone[n_groups][n] stay, of the experts that do (NULL: all); `edited`: with the net's values. A block keeps one at least.
  * Groups are those of the plan: layers, of mixtures the experts of each. */
-static int write_without(curved_run *r, const heapr_list *l, const uint8_t *gone, bool edited) {
+static int write_without(curved_run *r, const heapr_list *l, const uint8_t *gone, const cut_list *experts,
+                         bool edited) {
     cut_list *neurons = pith_zalloc(r->ctx, l->n_groups * sizeof *neurons);
     uint32_t *at = pith_alloc(r->ctx, l->n * sizeof *at);
     int result = neurons && at ? CLI_OK : lm_failed(r->ctx, r->o->common.names[0]);
@@ -119,7 +121,7 @@ static int write_without(curved_run *r, const heapr_list *l, const uint8_t *gone
         r->n_left += n;
         neurons[i] = (cut_list){to, n};
     }
-    cut_plan plan = {.neurons = neurons, .opaque = r};
+    cut_plan plan = {.neurons = r->n_left < l->n ? neurons : NULL, .experts = experts, .opaque = r};
     if (edited) plan.edits = edits, plan.edit = edit;
     if (result == CLI_OK) result = write_out(r, write_cut, &plan);
     pith_free(r->ctx, neurons);
@@ -136,7 +138,7 @@ static int write_live(curved_run *r) {
     pith_status status = heapr_list_new(r->ctx, r->net, &l);
     if (!status && !(gone = pith_zalloc(r->ctx, l->n))) status = pith_alloc_status(r->ctx);
     if (!status) heapr_find_idle(r->net, l, gone);
-    int result = status ? lm_failed(r->ctx, r->o->common.names[0]) : write_without(r, l, gone, true);
+    int result = status ? lm_failed(r->ctx, r->o->common.names[0]) : write_without(r, l, gone, NULL, true);
     heapr_list_free(r->ctx, l);
     pith_free(r->ctx, gone);
     return result;
@@ -159,13 +161,58 @@ static int operate(curved_run *r) {
 
 /* ---- neurons ---------------------------------------------------------------------------------------------- */
 
+/* The `keep` of each layer whose neurons have the highest sums; lists in at[n_groups]. */
+static void choose_experts(const curved_run *r, const heapr_list *l, const double *scores, uint32_t keep,
+                           cut_list *experts, uint32_t *at) {
+    uint32_t n = lm_about(r->model)->n_experts;
+    double *sums = r->sums;
+    for (size_t i = 0; i < l->n_groups; i++) {
+        sums[i] = 0;
+        for (size_t k = 0; k < l->at[i].n; k++) sums[i] += scores[l->at[i].first + k];
+    }
+    for (size_t layer = 0; layer < l->n_groups / n; layer++) {
+        const double *own = sums + layer * n;
+        uint32_t *to = at + layer * n, count = 0;
+        for (uint32_t e = 0; e < n; e++) {
+            uint32_t better = 0;
+            for (uint32_t k = 0; k < n; k++) better += own[k] > own[e] || (own[k] == own[e] && k < e);
+            if (better < keep) to[count++] = e;
+        }
+        experts[layer] = (cut_list){to, count};
+    }
+}
+
+/* Without whole experts, and some neurons of each that stays. */
+static int write_experts(curved_run *r, const heapr_list *l, const double *scores, const uint8_t *gone, uint32_t keep,
+                         uint32_t neurons) {
+    size_t n_layers = l->n_groups / lm_about(r->model)->n_experts;
+    cut_list *experts = pith_zalloc(r->ctx, n_layers * sizeof *experts);
+    uint32_t *at = pith_alloc(r->ctx, l->n_groups * sizeof *at);
+    r->sums = pith_alloc(r->ctx, l->n_groups * sizeof *r->sums);
+    int result = experts && at && r->sums ? CLI_OK : lm_failed(r->ctx, r->o->common.names[0]);
+    if (result == CLI_OK) {
+        choose_experts(r, l, scores, keep, experts, at);
+        result = write_without(r, l, gone, experts, false);
+    }
+    r->n_left = n_layers * keep * neurons;
+    r->n_gone = l->n - r->n_left;
+    pith_free(r->ctx, r->sums);
+    pith_free(r->ctx, at);
+    pith_free(r->ctx, experts);
+    return result;
+}
+
 static int rank(curved_run *r) {
-    uint32_t keep, n_ff = lm_about(r->model)->n_ff;
+    uint32_t keep, experts = 0, n_ff = lm_about(r->model)->n_ff;
+    const char *share = r->o->neurons ? r->o->neurons : r->o->experts ? "100%" : "80%";
     heapr_list *l = NULL;
     curvature *c = NULL;
     double *scores = NULL;
     uint8_t *gone = NULL;
-    if (prune_read_share("neurons", r->o->neurons ? r->o->neurons : "80%", n_ff, &keep) != CLI_OK) return CLI_FAIL;
+    if (prune_read_share("neurons", share, n_ff, &keep) != CLI_OK) return CLI_FAIL;
+    if (r->o->experts && (!r->mixture || r->o->uneven))
+        return cli_error("prune: --experts: of a mixture of experts, without --uneven");
+    if (prune_read_share("experts", r->o->experts, lm_about(r->model)->n_experts, &experts) != CLI_OK) return CLI_FAIL;
     pith_status status = heapr_list_new(r->ctx, r->net, &l);
     for (size_t i = 0; l && i < l->n_groups; i++)
         if (l->at[i].n != n_ff && !status)
@@ -182,7 +229,9 @@ static int rank(curved_run *r) {
         r->n_all = l->n;
         r->n_gone = l->n - l->n_groups * keep;
         if (r->zeros) heapr_remove(r->net, l, gone);
-        result = r->zeros ? write_out(r, write_net, NULL) : write_without(r, l, gone, false);
+        result = r->zeros   ? write_out(r, write_net, NULL)
+                 : experts ? write_experts(r, l, scores, gone, experts, keep)
+                           : write_without(r, l, gone, NULL, false);
     }
     curvature_free(r->ctx, c);
     heapr_list_free(r->ctx, l);
@@ -240,7 +289,8 @@ static int report(const curved_run *r, uint64_t parameters) {
 int prune_curved(pith_ctx *ctx, const prune_options *o) {
     curved_run r = {.ctx = ctx, .o = o, .surgeon = strcasecmp(o->method, "surgeon") == 0};
     const char *const others[] = {o->heads,    o->kv_heads, o->layers,
-                                  o->channels, o->stats,    r.surgeon ? o->neurons : o->share};
+                                  o->channels, o->stats,    r.surgeon ? o->neurons : o->share,
+                                  r.surgeon ? o->experts : NULL};
     uint64_t parameters = 0;
     for (size_t i = 0; i < PITH_COUNT(others); i++)
         if (others[i] || o->speedup != 0)

@@ -427,6 +427,42 @@ static void test_experts(void **state) {
     tensor_file_close(ctx, g);
     drop(&cut);
     drop(&same);
+    /* two experts of each layer, with their rows of the router */
+    const uint32_t stay[2][2] = {{1, 3}, {0, 2}};
+    const cut_list experts[2] = {{stay[0], 2}, {stay[1], 2}};
+    uint64_t n_experts;
+    build(f, &(cut_plan){.neurons = lists, .experts = experts}, &cut);
+    assert_true(meta_u64(cut.file, "llama.expert_count", &n_experts) && n_experts == 2);
+    assert_true(meta_u64(cut.file, "llama.feed_forward_length", &n_ff) && n_ff == LEFT);
+    for (uint32_t l = 0; l < TINY_LAYERS; l++) {
+        char up[64], down[64], router[64];
+        snprintf(up, sizeof up, "blk.%u.ffn_up_exps.weight", (unsigned)l);
+        snprintf(down, sizeof down, "blk.%u.ffn_down_exps.weight", (unsigned)l);
+        snprintf(router, sizeof router, "blk.%u.ffn_gate_inp.weight", (unsigned)l);
+        const tensor_view *u = tensor_find(cut.file, up), *d = tensor_find(cut.file, down), *w = tensor_find(cut.file, router);
+        const float *old_up = (const void *)tensor_find(f, up)->data, *old_down = (const void *)tensor_find(f, down)->data;
+        const float *old_router = (const void *)tensor_find(f, router)->data;
+        assert_true(u->ne[2] == 2 && u->ne[1] == LEFT && d->ne[0] == LEFT && d->ne[2] == 2 && w->ne[1] == 2);
+        for (uint32_t e = 0; e < 2; e++) {
+            uint32_t old = stay[l][e];
+            assert_memory_equal((const float *)(const void *)w->data + e * TINY_EMBD, old_router + old * TINY_EMBD, TINY_EMBD * 4);
+            for (uint32_t k = 0; k < LEFT; k++) {
+                uint32_t from = at[l * EXPERTS + old][k];
+                assert_memory_equal((const float *)(const void *)u->data + (e * LEFT + k) * TINY_EMBD,
+                                    old_up + (old * TINY_FF + from) * TINY_EMBD, TINY_EMBD * 4);
+                for (uint32_t i = 0; i < TINY_EMBD; i++)
+                    assert_true(((const float *)(const void *)d->data)[(e * TINY_EMBD + i) * LEFT + k] ==
+                                old_down[(old * TINY_EMBD + i) * TINY_FF + from]);
+            }
+        }
+    }
+    logits_of(cut.file, (float[TINY_VOCAB]){0});
+    drop(&cut);
+    const cut_list one[2] = {{stay[0], 1}, {stay[1], 1}}, uneven[2] = {{stay[0], 2}, {all, 3}};
+    assert_int_equal(model_cut_new(ctx, f, &(cut_plan){.experts = one}, &c), PITH_E_UNSUPPORTED);
+    pith_begin(ctx);
+    assert_int_equal(model_cut_new(ctx, f, &(cut_plan){.experts = uneven}, &c), PITH_E_UNSUPPORTED);
+    pith_begin(ctx);
     lists[5].n--;
     assert_int_equal(model_cut_new(ctx, f, &(cut_plan){.neurons = lists}, &c), PITH_E_UNSUPPORTED);
     pith_begin(ctx);

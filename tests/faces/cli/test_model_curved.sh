@@ -22,6 +22,14 @@ status 0 "$pith" model info narrow.gguf
 prints 'llama.feed_forward_length                  96'
 status 0 "$pith" model prune -q mix.gguf --method=heapr --neurons=50% --tokens=256 --ctx=128 --uneven --json
 prints '"zeros": true'
+status 0 "$pith" model prune -q mix.gguf fewer.gguf --method=heapr --experts=3 --tokens=256 --ctx=128
+prints '1152 of 4608 neurons'
+status 0 "$pith" model info fewer.gguf
+prints 'llama.expert_count                         3'
+status 1 "$pith" model prune -q mix.gguf --method=heapr --experts=1 --tokens=256 --ctx=128
+says '2 and 2 at least'
+status 1 "$pith" model prune -q mix.gguf --experts=3
+says 'goes with --method=heapr'
 status 1 "$pith" model prune -q mix.gguf --neurons=50% --method=magnitude
 says 'chosen by heapr alone'
 status 1 "$pith" model prune -q mix.gguf --method=surgeon --uneven --tokens=256 --ctx=128
