@@ -580,8 +580,8 @@ const pith_method model_methods[] = {
         .result = "2026-11-22, 2040 tokens: q8_0 and q4_0 caches take 53 and 28 % of f16's bytes (the memory in use agrees); "
                   "with three other weights together 0.967 to 1.043 of the sum of KL: adds up. q4_K weights 0.048, a q4_0 "
                   "cache 0.028, both 0.073 with 29 and 28 % of the bytes; an archive of 4 bits 0.014, both 0.043. Keys in "
-                  "q4_0 cost 0.024, values 0.006. No speed is gained: generation at worst at 0.891 of that with f16 (refuted "
-                  "as no slower); after decoding was made faster, short runs: 0.98 to 1.11",
+                  "q4_0 cost 0.024, values 0.006. No speed is gained at 512 to 896 tokens: generation at 0.837 to 1.081 of "
+                  "that with f16 (refuted as no slower, on a busy machine)",
     },
     {.name = NULL},
 };

@@ -1,7 +1,7 @@
 /* pith bench experts-as-vectors: of the experts that a token is sent to the best alone is run, and a learned vector
- * stands for each of the others (He et al. 2025, Efficiently Editing Mixture-of-Experts Models with Compressed Experts).
- * The vectors, weighed as the experts would be, change what the kept expert reads or what it gives, element by element:
- * which of the two the paper has is not certain, so both are tried. */
+ * stands for each of the others (He et al. 2025, Efficiently Editing Mixture-of-Experts Models with Compressed
+ * Experts). The vectors, weighed as the experts would be, change what the kept expert reads or what it gives, element
+ * by element: which of the two the paper has is not certain, so both are tried. */
 #include <math.h>
 #include <string.h>
 
@@ -72,8 +72,7 @@ static pith_status open_given(experiment *e, as_vectors *v, const pith_buffer *t
     pith_status status = PITH_OK;
     if (!lm_about(v->given)->n_experts) {
         token_list tokens = {0};
-        const experts_options o = {
-            .n_experts = (uint32_t)v->n_experts, .n_used = (uint32_t)v->n_used, .sharpness = 1};
+        const experts_options o = {.n_experts = (uint32_t)v->n_experts, .n_used = (uint32_t)v->n_used, .sharpness = 1};
         exp_step(e, "splitting");
         status = ruler_tokens(e->ctx, v->given, text->data, PITH_MIN(text->size, (size_t)CALIBRATE), &tokens);
         if (!status) status = moe_split_open(e->ctx, v->given, &tokens, &o, &v->made);
@@ -102,8 +101,10 @@ static int make_mixture(experiment *e, as_vectors *v) {
     train_net *net = NULL;
     int result = exp_read(e, v->other_path, "tests/data/lcet10.txt", 0, &text);
     if (result == CLI_OK) result = lessons_of_text(e, v->given, text.data, text.size, 1, &v->other);
-    if (result == CLI_OK && (v->bytes ? new_mixture(e, v, &net) : open_given(e, v, &text, &net))) result = exp_failed(e);
-    teaching t = {.steps = v->make, .rate = v->bytes ? 0.5 / (double)v->width : v->rate, .decay = DECAY, .seed = v->seed};
+    if (result == CLI_OK && (v->bytes ? new_mixture(e, v, &net) : open_given(e, v, &text, &net)))
+        result = exp_failed(e);
+    teaching t = {
+        .steps = v->make, .rate = v->bytes ? 0.5 / (double)v->width : v->rate, .decay = DECAY, .seed = v->seed};
     if (result == CLI_OK && v->make) result = teach(e, net, &v->other, 1, &t);
     if (result == CLI_OK && train_net_model(e->ctx, net, TENSOR_F32, &v->m)) result = exp_failed(e);
     if (result == CLI_OK && v->make) exp_note(e, "the mixture, at the end of its training: %.4f nats a token", t.nats);
@@ -121,10 +122,9 @@ static int read_narrow(experiment *e, as_vectors *v) {
     if (result == CLI_OK) {
         size_t first = text.size - (size_t)v->judge;
         result = lessons_of_text(e, v->given, text.data, first, 1, &v->learn);
-        if (result == CLI_OK)
-            result = lessons_of_text(e, v->given, text.data + first, (size_t)v->judge, 1, &v->judged);
-        if (result == CLI_OK && tokenizer_encode(e->ctx, lm_tokenizer(v->given), text.data + first, (size_t)v->judge, 0,
-                                                 &ids) != PITH_OK)
+        if (result == CLI_OK) result = lessons_of_text(e, v->given, text.data + first, (size_t)v->judge, 1, &v->judged);
+        if (result == CLI_OK &&
+            tokenizer_encode(e->ctx, lm_tokenizer(v->given), text.data + first, (size_t)v->judge, 0, &ids) != PITH_OK)
             result = exp_failed(e);
         v->tokens_per_byte = (double)ids.n / (double)v->judge;
     }
@@ -187,11 +187,12 @@ static int run_arm(experiment *e, as_vectors *v, int arm) {
     if (!status && arms[arm].fixed) train_net_choose(net, is_no_router, NULL);
     if (!status) status = judge(e, v, net, &v->before[arm]);
     int result = status ? exp_failed(e) : teach(e, net, &v->learn, 1, &t);
-    if (result == CLI_OK && (judge(e, v, net, &v->nats[arm]) || time_of(e, v, net, &v->ms[arm]))) result = exp_failed(e);
+    if (result == CLI_OK && (judge(e, v, net, &v->nats[arm]) || time_of(e, v, net, &v->ms[arm])))
+        result = exp_failed(e);
     if (result == CLI_OK) {
         v->weights[arm] = active_weights(v, net, run);
-        EXP_ROW(e, arms[arm].name, v->before[arm], t.nats, v->nats[arm],
-                v->nats[arm] * v->tokens_per_byte / log(2), v->weights[arm] / 1e6, v->ms[arm]);
+        EXP_ROW(e, arms[arm].name, v->before[arm], t.nats, v->nats[arm], v->nats[arm] * v->tokens_per_byte / log(2),
+                v->weights[arm] / 1e6, v->ms[arm]);
     }
     train_net_free(net);
     return result;
@@ -224,8 +225,8 @@ static int as_vectors_run(experiment *e, void *own) {
         return cli_error("%s: --rate is between 0 and 1, --vectors times it too", e->name);
     if (v->n_kept >= v->n_used) return cli_error("%s: --kept is less than --used", e->name);
     artefacts_register();
-    int result = v->bytes ? lessons_byte_model(e, &v->given)
-                          : lm_open_named(e->ctx, lm_model_path(v->model), &v->given);
+    int result =
+        v->bytes ? lessons_byte_model(e, &v->given) : lm_open_named(e->ctx, lm_model_path(v->model), &v->given);
     if (result == CLI_OK) result = make_mixture(e, v);
     if (result == CLI_OK) result = read_narrow(e, v);
     if (result == CLI_OK)
@@ -246,8 +247,16 @@ static int as_vectors_run(experiment *e, void *own) {
 }
 
 int bench_experts_as_vectors(int argc, char **argv) {
-    as_vectors v = {.judge = 16384, .steps = 150, .make = 500, .n_experts = 8, .n_used = 2, .n_kept = 1, .width = 64,
-                    .seed = 1, .rate = 2e-3, .speed = 50};
+    as_vectors v = {.judge = 16384,
+                    .steps = 150,
+                    .make = 500,
+                    .n_experts = 8,
+                    .n_used = 2,
+                    .n_kept = 1,
+                    .width = 64,
+                    .seed = 1,
+                    .rate = 2e-3,
+                    .speed = 50};
     const lm_option extra[] = {
         {"judge", 0, LM_NUMBER, &v.judge, 2048, 1u << 24}, {"steps", 0, LM_NUMBER, &v.steps, 1, 1 << 20},
         {"make", 0, LM_NUMBER, &v.make, 0, 1 << 20},       {"experts", 0, LM_NUMBER, &v.n_experts, 2, 512},

@@ -41,9 +41,9 @@ static const char *const kind_names[KINDS] = {"all matrices", "layers"};
 
 /* A net with zeros. */
 typedef struct pruned {
-    double bits, at_once;     /* a byte: gradual; the wide net cut at the end and not trained after */
-    double nonzeros, map;     /* weights that are left, and that can be zero */
-    double mask_bits;         /* log2 of how many ways there are to place them */
+    double bits, at_once; /* a byte: gradual; the wide net cut at the end and not trained after */
+    double nonzeros, map; /* weights that are left, and that can be zero */
+    double mask_bits;     /* log2 of how many ways there are to place them */
 } pruned;
 
 typedef struct gradual {
@@ -313,8 +313,8 @@ static int gradual_run(experiment *e, void *own) {
     if (g->width % 32) return cli_error("gradual: --width is a multiple of 32");
     if (!(g->rate > 0 && g->rate < 1)) return cli_error("gradual: --rate is between 0 and 1");
     g->bytes = !g->model;
-    int result = g->bytes ? lessons_byte_model(e, &g->tokens_of)
-                          : lm_open_named(e->ctx, lm_model_path(g->model), &g->tokens_of);
+    int result =
+        g->bytes ? lessons_byte_model(e, &g->tokens_of) : lm_open_named(e->ctx, lm_model_path(g->model), &g->tokens_of);
     if (result == CLI_OK) result = read_text(e, g);
     if (result == CLI_OK)
         exp_table(e, "Weights of the matrices, bits a byte of held-out text, KiB with 16-bit values",
@@ -335,9 +335,13 @@ static int gradual_run(experiment *e, void *own) {
 int bench_gradual(int argc, char **argv) {
     gradual g = {.judge = 32768, .steps = 400, .width = 64, .layers = 2, .seed = 1, .rate = 8e-3};
     const lm_option extra[] = {
-        {"judge", 0, LM_NUMBER, &g.judge, 8192, 1u << 24}, {"steps", 0, LM_NUMBER, &g.steps, 32, 1 << 20},
-        {"width", 0, LM_NUMBER, &g.width, 64, 1024},       {"layers", 0, LM_NUMBER, &g.layers, 1, 64},
-        {"rate", 0, LM_REAL, &g.rate, 0, 0},               {"seed", 0, LM_NUMBER, &g.seed, 0, UINT32_MAX},
-        {"model", 0, LM_TEXT, &g.model, 0, 0},};
+        {"judge", 0, LM_NUMBER, &g.judge, 8192, 1u << 24},
+        {"steps", 0, LM_NUMBER, &g.steps, 32, 1 << 20},
+        {"width", 0, LM_NUMBER, &g.width, 64, 1024},
+        {"layers", 0, LM_NUMBER, &g.layers, 1, 64},
+        {"rate", 0, LM_REAL, &g.rate, 0, 0},
+        {"seed", 0, LM_NUMBER, &g.seed, 0, UINT32_MAX},
+        {"model", 0, LM_TEXT, &g.model, 0, 0},
+    };
     return exp_main(argc, argv, gradual_help, extra, PITH_COUNT(extra), 1, gradual_run, &g);
 }

@@ -60,9 +60,9 @@ learn_id learn_add(learn_graph *g, learn_id a, learn_id b);
  * counts as given in the gradient. */
 learn_id learn_experts(learn_graph *g, learn_id x, learn_id scores, learn_id gate, learn_id up, learn_id down,
                        size_t n_used);
-/* x, element by element, times 1 + sum of w_k vectors[e_k], over those of the n_used experts with the highest scores that
- * come behind the first n_kept: what stands for experts that are not run (He et al. 2025, compressed experts). w as above
- * for n_used experts; vectors[n_experts][width], zeros change nothing. */
+/* x, element by element, times 1 + sum of w_k vectors[e_k], over those of the n_used experts with the highest scores
+ * that come behind the first n_kept: what stands for experts that are not run (He et al. 2025, compressed experts). w as
+ * above for n_used experts; vectors[n_experts][width], zeros change nothing. */
 learn_id learn_modulate(learn_graph *g, learn_id x, learn_id scores, learn_id vectors, size_t n_kept, size_t n_used);
 /* The end: cross entropy of the batch's targets under the softmax of the logits, summed; with a teacher, what
  * learn_batch says. */
