@@ -20,8 +20,9 @@ pith_need(jansson libjansson-dev)
 pith_need(libpcre2-8 libpcre2-dev)
 pith_need(libutf8proc libutf8proc-dev)
 pith_need(sqlite3 libsqlite3-dev)
-set(pith_requires libzstd liblzma libxxhash jansson libpcre2-8 libutf8proc sqlite3)
-set(pith_libs_private "-pthread -lm")
+set(pith_requires libzstd liblzma libxxhash jansson libpcre2-8 libutf8proc)
+# by its name: Debian's sqlite3.pc also asks for zlib, which its library does without and its package does not bring
+set(pith_libs_private "-lsqlite3 -pthread -lm")
 
 # Some systems ship libdivsufsort without its .pc file.
 pkg_check_modules(DEP_libdivsufsort QUIET IMPORTED_TARGET GLOBAL libdivsufsort)
