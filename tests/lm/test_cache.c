@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "lm/cache_store.h"
+#include "lm/over_plain.h"
 #include "lm/tiny_model.h"
 
 enum { N_PROMPT = 80, VOCAB = 4096 };
@@ -96,8 +97,7 @@ static void test_known_bits(void **state) {
 /* ---- the same as floats that mean the same ---- */
 
 typedef struct meant_cache { /* rounds rows by the type, keeps the result as floats */
-    lm_cache base;
-    lm_cache *plain;
+    over_plain over;
     cache_shape shape;
     lm_cache_type type;
 } meant_cache;
@@ -119,44 +119,26 @@ static pith_status meant_append(lm_cache *c, const cache_rows *rows) {
         round_row(o->type.keys, rows->keys + t * n, keys, n);
         round_row(o->type.values, rows->values + t * n, values, n);
         const cache_rows one = {rows->layer, rows->sequence, rows->first + (uint32_t)t, 1, keys, NULL, values};
-        pith_status status = o->plain->ops->append(o->plain, &one);
+        pith_status status = o->over.plain->ops->append(o->over.plain, &one);
         if (status) return status;
     }
     return PITH_OK;
-}
-static pith_status meant_attend(lm_cache *c, uint32_t layer, const cache_queries *spans, size_t n_spans,
-                                pith_team *team, const cache_watch *watch) {
-    meant_cache *o = (meant_cache *)c;
-    return o->plain->ops->attend(o->plain, layer, spans, n_spans, team, watch);
 }
 static pith_status meant_truncate(lm_cache *c, uint32_t sequence, uint32_t length) {
     (void)c, (void)sequence, (void)length;
     return PITH_OK;
 }
-static pith_status meant_copy(lm_cache *c, uint32_t from, uint32_t to, uint32_t length) {
-    meant_cache *o = (meant_cache *)c;
-    return o->plain->ops->copy(o->plain, from, to, length);
-}
-static uint64_t meant_bytes(const lm_cache *c) {
-    const meant_cache *o = (const meant_cache *)c;
-    return o->plain->ops->bytes(o->plain);
-}
-static void meant_free(pith_ctx *used, lm_cache *c) {
-    meant_cache *o = (meant_cache *)c;
-    o->plain->ops->free(used, o->plain);
-    pith_free(used, o);
-}
 static pith_status meant_make(void *opaque, pith_ctx *used, const cache_shape *shape, lm_cache **out) {
-    static const cache_ops ops = {"meant",    meant_append, meant_attend, meant_truncate,
-                                  meant_copy, meant_bytes,  meant_free};
+    static const cache_ops ops = {"meant",    meant_append, over_attend, meant_truncate,
+                                  over_copy, over_bytes,  over_free};
     meant_cache *o = pith_zalloc(used, sizeof *o);
     if (!o) return pith_alloc_status(used);
-    *o = (meant_cache){{&ops, false}, NULL, *shape, *(const lm_cache_type *)opaque};
-    pith_status status = plain_cache_new(used, shape, LM_CACHE_F32, &o->plain);
+    *o = (meant_cache){{{&ops, false}, NULL}, *shape, *(const lm_cache_type *)opaque};
+    pith_status status = plain_cache_new(used, shape, LM_CACHE_F32, &o->over.plain);
     if (status)
         pith_free(used, o);
     else
-        *out = &o->base;
+        *out = &o->over.base;
     return status;
 }
 

@@ -11,6 +11,7 @@
 #include "lm/cache.h"
 #include "lm/lm.h"
 #include "lm/model.h"
+#include "lm/over_plain.h"
 
 /* of the last logits of the prompt below; the F16 and F32 kernels of lm/matmul define them too */
 #define KNOWN_F32 0x961D98C1359DB4FEu
@@ -286,8 +287,7 @@ static void test_probes(void **state) {
 
 /* A store that hands everything on to the plain one, and looks at what it gets. */
 typedef struct other_cache {
-    lm_cache base;
-    lm_cache *plain;
+    over_plain over;
     const lm_model *model;
     size_t *rows;
 } other_cache;
@@ -302,41 +302,23 @@ static pith_status other_append(lm_cache *c, const cache_rows *rows) {
         rope_turn(o->model, angles, keys, 2);
         assert_memory_equal(keys, rows->keys + t * 64, sizeof keys);
     }
-    return o->plain->ops->append(o->plain, rows);
-}
-static pith_status other_attend(lm_cache *c, uint32_t layer, const cache_queries *spans, size_t n_spans,
-                                pith_team *team, const cache_watch *watch) {
-    other_cache *o = (other_cache *)c;
-    return o->plain->ops->attend(o->plain, layer, spans, n_spans, team, watch);
+    return o->over.plain->ops->append(o->over.plain, rows);
 }
 static pith_status other_truncate(lm_cache *c, uint32_t sequence, uint32_t length) {
     (void)c, (void)sequence, (void)length;
     return pith_fail(ctx, PITH_E_UNSUPPORTED, "this store forgets nothing");
 }
-static pith_status other_copy(lm_cache *c, uint32_t from, uint32_t to, uint32_t length) {
-    other_cache *o = (other_cache *)c;
-    return o->plain->ops->copy(o->plain, from, to, length);
-}
-static uint64_t other_bytes(const lm_cache *c) {
-    const other_cache *o = (const other_cache *)c;
-    return o->plain->ops->bytes(o->plain);
-}
-static void other_free(pith_ctx *used, lm_cache *c) {
-    other_cache *o = (other_cache *)c;
-    o->plain->ops->free(used, o->plain);
-    pith_free(used, o);
-}
 static pith_status other_make(void *opaque, pith_ctx *used, const cache_shape *shape, lm_cache **out) {
-    static const cache_ops ops = {"other",    other_append, other_attend, other_truncate,
-                                  other_copy, other_bytes,  other_free};
+    static const cache_ops ops = {"other",    other_append, over_attend, other_truncate,
+                                  over_copy, over_bytes,  over_free};
     other_cache *o = pith_zalloc(used, sizeof *o);
     if (!o) return pith_alloc_status(used);
-    *o = (other_cache){{&ops, true}, NULL, shape->model, opaque};
-    pith_status status = plain_cache_new(used, shape, LM_CACHE_F32, &o->plain);
+    *o = (other_cache){{{&ops, true}, NULL}, shape->model, opaque};
+    pith_status status = plain_cache_new(used, shape, LM_CACHE_F32, &o->over.plain);
     if (status)
         pith_free(used, o);
     else
-        *out = &o->base;
+        *out = &o->over.base;
     return status;
 }
 
