@@ -136,7 +136,7 @@ _pith() {
     --range | --max-time | --recipe | --threads | --memory | --block-size) return ;;
     esac
     if [[ $cur == -* ]]; then
-        _pith_words "-1 -2 -3 -4 -5 -6 -7 -8 -9 --compress --decompress --test --list --range --stdout --output --keep --rm
+        _pith_words "-1 -2 -3 -4 -5 -6 -7 -8 -9 --fast --best --compress --decompress --test --list --range --stdout --output --keep --rm
             --force --recursive --threads --memory --block-size --max-time --recipe --model --verify --json --quiet
             --verbose --help --version"
         return

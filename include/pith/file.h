@@ -89,6 +89,10 @@ PITH_API uint64_t pith_file_bound(uint64_t n, const pith_encode_options *options
 PITH_API pith_status pith_file_compress(pith_ctx *ctx, const pith_encode_options *options, const void *src, size_t n,
                                         void *dst, size_t capacity, size_t *written);
 
+/* Whether these first n bytes begin a .pith archive, or one that a conversion of text has damaged, which decoders
+ * name. 8 bytes are enough to know; fewer are taken for an archive while they agree with one. */
+PITH_API int pith_file_is_archive(const void *data, size_t n);
+
 /* Restores the archive src[n] (one frame or several) into dst[capacity]; *written is the size of
  * the content. Everything is checked; on failure dst holds nothing of use. PITH_E_SPACE when
  * dst is too small. options may be NULL. */

@@ -2,7 +2,7 @@
  *
  * A model file (GGUF, safetensors, NumPy, llama2.c, rwkv.cpp) becomes one archive. Without a recipe nothing is lost:
  * the same file comes back, byte for byte. A recipe names tensors by patterns and says how their matrices are coded;
- * what it does not name, and vectors, stay exact:
+ * what it does not name, vectors, and matrices that have numbers which are not finite, stay exact:
  *
  *   pith_model_options o;
  *   pith_model_options_init(&o);

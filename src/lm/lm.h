@@ -42,6 +42,9 @@ pith_status lm_no_tokenizer(pith_ctx *ctx);
 /* What coder and decoder must have in common: the tensor_file_hash; of a model whose tokenizer lies beside it the
  * tensor_bytes_hash of that and the tokenizer_file_hash, 32 bytes. */
 pith_status lm_hash(pith_ctx *ctx, const lm_model *m, uint8_t hash[16]);
+/* And which rules the model's products follow, where these have changed: 1 if the model has weights in blocks of 32,
+ * since the scales of the activations that meet them are halves (lm/matmul/round.h); else 0. */
+uint32_t lm_rules(const lm_model *m);
 
 /* In what types keys and values are kept: f32, f16, bf16, or blocks of 32 numbers of a token's row with their scale,
  * as ggml's of that name: q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl. Blocks take rows that are whole blocks long. Sums of

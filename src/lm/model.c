@@ -279,3 +279,9 @@ void lm_close(pith_ctx *ctx, lm_model *m) {
 const lm_shape *lm_about(const lm_model *m) { return &m->shape; }
 const tensor_file *lm_file(const lm_model *m) { return m->file; }
 const tokenizer *lm_tokenizer(const lm_model *m) { return m->tokenizer; }
+
+uint32_t lm_rules(const lm_model *m) {
+    for (size_t i = 0; i < m->file->n_tensors; i++)
+        if (tensor_type_of(m->file->tensors[i].type)->block == 32) return 1;
+    return 0;
+}

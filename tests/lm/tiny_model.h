@@ -49,6 +49,7 @@ typedef struct tiny_file {
         float centre, spread;
     } tensors[96];
     size_t n_tensors;
+    tensor_type type;     /* of matrices whose rows are whole blocks of it; the rest is F32 */
     const char *without;  /* a tensor left out */
     const char *reshaped; /* a tensor one element longer */
     const char *poisoned; /* a tensor with a NaN in its middle */
@@ -246,8 +247,12 @@ static void tiny_tensors(tiny_file *t, const tiny_variant *v) {
     }
 }
 
+static tensor_type tiny_type(const tiny_file *t, size_t i) {
+    return t->tensors[i].ne[1] > 1 && t->tensors[i].ne[0] % tensor_type_of(t->type)->block == 0 ? t->type : TENSOR_F32;
+}
+
 /* The file's bytes in t->out, to be freed with pith_buffer_free. `more` may add or replace keys.
- * t may come with `without`, `reshaped` or `poisoned` set, the rest zero. */
+ * t may come with `type`, `without`, `reshaped` or `poisoned` set, the rest zero. */
 static pith_status tiny_build(pith_ctx *ctx, tiny_file *t, const tiny_variant *v,
                               pith_status (*more)(tiny_file *t, const tiny_variant *v)) {
     t->ctx = ctx;
@@ -258,7 +263,7 @@ static pith_status tiny_build(pith_ctx *ctx, tiny_file *t, const tiny_variant *v
     if (!s && more) s = more(t, v);
     tiny_tensors(t, v);
     for (size_t i = 0; !s && i < t->n_tensors; i++)
-        s = gguf_put_tensor(ctx, t->writer, t->tensors[i].name, strlen(t->tensors[i].name), TENSOR_F32,
+        s = gguf_put_tensor(ctx, t->writer, t->tensors[i].name, strlen(t->tensors[i].name), tiny_type(t, i),
                             t->tensors[i].ne[2] > 1   ? 3
                             : t->tensors[i].ne[1] > 1 ? 2
                                                       : 1,
@@ -269,7 +274,10 @@ static pith_status tiny_build(pith_ctx *ctx, tiny_file *t, const tiny_variant *v
         size_t n = (size_t)(t->tensors[i].ne[0] * t->tensors[i].ne[1] * t->tensors[i].ne[2]);
         for (size_t k = 0; k < n; k++) data[k] = t->tensors[i].centre + t->tensors[i].spread * tiny_random(&t->seed);
         if (t->poisoned && !strcmp(t->poisoned, t->tensors[i].name)) data[n / 2] = NAN;
-        s = gguf_write_data(ctx, t->writer, data, n * sizeof *data, tiny_write, t);
+        static uint8_t blocks[sizeof data];
+        const tensor_type_info *type = tensor_type_of(tiny_type(t, i));
+        blocks_encode(type->type, data, blocks, n);
+        s = gguf_write_data(ctx, t->writer, blocks, n / type->block * type->block_bytes, tiny_write, t);
     }
     gguf_writer_free(ctx, t->writer);
     t->writer = NULL;

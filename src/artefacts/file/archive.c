@@ -148,7 +148,8 @@ static pith_status walk_block(pith_archive *a, const frame_header *h, uint64_t *
     if (!status && (!used || (!*end && b.coded_n > a->size - *at - used)))
         status = pith_fail(a->ctx, PITH_E_TRUNCATED, "the archive ends too early");
     if (!status && !*end) status = add_block(a, *at, used + b.coded_n, b.raw_n);
-    if (status) return block_where(a->ctx, status, "block %zu at offset %llu", a->n_blocks, (unsigned long long)*at);
+    if (status)
+        return block_where(a->ctx, status, "block %zu at offset %llu", a->n_blocks + 1, (unsigned long long)*at);
     *at += used + (*end ? 0 : b.coded_n);
     return PITH_OK;
 }
@@ -252,6 +253,7 @@ pith_status pith_archive_open(pith_ctx *ctx, const pith_decode_options *options,
     pith_decode_options_init(&defaults);
     if (options && options->size != sizeof *options)
         return pith_fail(ctx, PITH_E_ARGUMENT, "decode options were not initialised");
+    if (options && !(options->max_seconds >= 0)) return pith_fail(ctx, PITH_E_ARGUMENT, "max_seconds is negative");
     if (!read_at) return pith_fail(ctx, PITH_E_ARGUMENT, "an archive needs somewhere to read from");
     pith_archive *a = pith_alloc(ctx, sizeof *a);
     if (!a) return pith_alloc_status(ctx);

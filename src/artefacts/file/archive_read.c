@@ -26,7 +26,7 @@ pith_status archive_block_header(pith_archive *a, size_t i, block_header *b, siz
     if (!status && (!*header_n || end || b->raw_n != row->raw_n || *header_n + b->coded_n != row->archive_n))
         status = pith_fail(a->ctx, PITH_E_FORMAT, "the block does not agree with the index");
     if (!status) return PITH_OK;
-    return block_where(a->ctx, status, "block %zu at offset %llu", i, (unsigned long long)row->offset);
+    return block_where(a->ctx, status, "block %zu at offset %llu", i + 1, (unsigned long long)row->offset);
 }
 
 /* First block that ends after `offset`; offset < content_size. */
@@ -101,7 +101,7 @@ static pith_status read_batch_run(read_batch *batch, uint64_t offset, uint8_t *d
     pith_status status = work_parallel(&work, &failed);
     if (status) {
         size_t block = batch->jobs[failed].block;
-        return block_where(a->ctx, status, "block %zu at offset %llu", block,
+        return block_where(a->ctx, status, "block %zu at offset %llu", block + 1,
                            (unsigned long long)a->blocks[block].offset);
     }
     for (size_t i = 0; i < batch->n; i++) {

@@ -1,11 +1,11 @@
 /* A language model as a block codec: tokens of the block coded with the model's probabilities.
  * Payload: the code of lm/coding. Arguments: window in tokens; what decoding takes, in MiB and in
- * nanoseconds a byte; the model's hash in four numbers. The recipe gives the window alone; the rest comes
- * from the model of the session (codec->complete). */
+ * nanoseconds a byte; the model's hash in four numbers; the rules of its products (lm_rules) where they are not 0. The
+ * recipe gives the window alone; the rest comes from the model of the session (codec->complete). */
 #include "artefacts/file/codec.h"
 #include "artefacts/file/models.h"
 
-enum { ARG_WINDOW, ARG_MIB, ARG_NS, ARG_HASH, N_ARGS = ARG_HASH + MODEL_HASH_WORDS };
+enum { ARG_WINDOW, ARG_MIB, ARG_NS, ARG_HASH, ARG_RULES = ARG_HASH + MODEL_HASH_WORDS, N_ARGS };
 
 #define MIB ((uint64_t)1 << 20)
 #define THREADS_MAX 32 /* attention has scores for each; lm_coder_memory foresees so many */
@@ -29,13 +29,15 @@ static pith_status complete(pith_ctx *ctx, file_args *args) {
     file_model m;
     pith_status status = models_newest(ctx, &m);
     if (status) return status;
-    args->n = N_ARGS;
     memcpy(&args->v[ARG_HASH], m.hash, sizeof m.hash);
+    args->v[ARG_RULES] = lm_rules(m.model);
+    args->n = args->v[ARG_RULES] ? N_ARGS : ARG_RULES;
     return needs(ctx, m.model, args->v[ARG_WINDOW], args);
 }
 
 static pith_status check(pith_ctx *ctx, const file_args *args) {
-    if (args->n != N_ARGS || args->v[ARG_WINDOW] < 1 || args->v[ARG_MIB] < 1 || args->v[ARG_NS] < NS_BASE)
+    bool whole = args->n == ARG_RULES || (args->n == N_ARGS && args->v[ARG_RULES]);
+    if (!whole || args->v[ARG_WINDOW] < 1 || args->v[ARG_MIB] < 1 || args->v[ARG_NS] < NS_BASE)
         return pith_fail(ctx, PITH_E_FORMAT, "bad arguments for a language-model block");
     return PITH_OK;
 }
@@ -43,8 +45,13 @@ static pith_status check(pith_ctx *ctx, const file_args *args) {
 /* The coder of a block; the model must need what the arguments say, or they could understate it. */
 static pith_status coder_of(pith_ctx *ctx, const file_args *args, lm_coder **out) {
     file_model m;
-    file_args real = {.n = N_ARGS};
+    file_args real = {0};
+    uint32_t rules = args->n > ARG_RULES ? args->v[ARG_RULES] : 0;
     pith_status status = models_find(ctx, &args->v[ARG_HASH], &m);
+    if (!status && rules != lm_rules(m.model))
+        return pith_fail(ctx, PITH_E_UNSUPPORTED,
+                         "a language-model block was coded by rules %u of its model's products, pith %s has %u", rules,
+                         pith_version(), lm_rules(m.model));
     if (!status) status = needs(ctx, m.model, args->v[ARG_WINDOW], &real);
     /* an archive made with other estimates is fine, one that claims far too little is not */
     if (!status && (args->v[ARG_WINDOW] != real.v[ARG_WINDOW] || args->v[ARG_MIB] < real.v[ARG_MIB] / 2 ||

@@ -19,7 +19,7 @@ typedef enum decoder_state {
 
 typedef struct decoder_job {
     block_header header;
-    uint64_t number, offset; /* in the archive */
+    uint64_t number, offset; /* in the archive; messages count from 1, as lists for people do */
     pith_buffer coded;
     uint8_t *raw;
 } decoder_job;
@@ -133,8 +133,9 @@ static pith_status run_batch(pith_decoder *d) {
                      .job_bytes = d->jobs_raw / d->n_jobs};
     pith_status status = work_parallel(&work, &failed);
     if (status)
-        status = block_where(d->ctx, status, "block %llu at offset %llu", (unsigned long long)d->jobs[failed].number,
-                             (unsigned long long)d->jobs[failed].offset);
+        status =
+            block_where(d->ctx, status, "block %llu at offset %llu", (unsigned long long)d->jobs[failed].number + 1,
+                        (unsigned long long)d->jobs[failed].offset);
     for (size_t i = 0; i < d->n_jobs && !status; i++) {
         size_t n = d->jobs[i].header.raw_n;
         if (d->content) pith_hash_update(d->content, d->jobs[i].raw, n);
@@ -193,7 +194,7 @@ static pith_status step_frame(pith_decoder *d, const uint8_t *p, size_t n, size_
 /* ---- blocks -------------------------------------------------------------------------------- */
 
 static pith_status at_block(pith_decoder *d, pith_status status) {
-    return block_where(d->ctx, status, "block %llu at offset %llu", (unsigned long long)d->n_blocks,
+    return block_where(d->ctx, status, "block %llu at offset %llu", (unsigned long long)d->n_blocks + 1,
                        (unsigned long long)d->offset);
 }
 

@@ -202,7 +202,7 @@ static pith_status run_batch(pith_encoder *e, const uint8_t *raw, size_t n, bool
         status = work_parallel(&work, &failed);
         if (status)
             status = block_where(e->ctx, status, "block %llu at offset %llu of the input",
-                                 (unsigned long long)(e->n_blocks + failed),
+                                 (unsigned long long)(e->n_blocks + failed + 1),
                                  (unsigned long long)(e->raw_total + failed * e->block_size));
     }
     if (!status && !e->header_n) status = begin_frame(e, n_jobs ? &e->jobs[0].header : NULL, single);

@@ -164,7 +164,7 @@ pith_status frame_claims_check(pith_ctx *ctx, const frame_header *h, const pith_
     double ns_per_byte = h->ns_per_byte;
     if (!h->size_known) n = 1; /* what is certain */
     if (options->max_seconds > 0 && ns_per_byte * (double)n > options->max_seconds * 1e9)
-        return pith_fail(ctx, PITH_E_LIMIT, "decoding takes up to %.0f seconds, %.0f are allowed",
+        return pith_fail(ctx, PITH_E_LIMIT, "decoding takes up to %.3g seconds, %.3g are allowed",
                          ns_per_byte * (double)n / 1e9, options->max_seconds);
     if (options->max_seconds == 0 && ns_per_byte * (double)n > BLOCK_FREE_NS + block_ns_per_coded_byte(ctx) * (double)n)
         return pith_fail(ctx, PITH_E_LIMIT, "decoding would take %.0f seconds", ns_per_byte * (double)n / 1e9);
@@ -194,11 +194,21 @@ pith_status frame_skip_get(pith_ctx *ctx, const uint8_t *p, size_t n, uint64_t *
     return PITH_OK;
 }
 
+static bool damaged_by_text(const uint8_t *p, size_t n) {
+    return n >= 5 && (memcmp(p, frame_magic, 5) == 0 || memcmp(p + 1, frame_magic + 1, 4) == 0);
+}
+
+int pith_file_is_archive(const void *data, size_t n) {
+    size_t m = PITH_MIN(n, FRAME_MAGIC_BYTES);
+    return n && (memcmp(data, frame_magic, m) == 0 || memcmp(data, frame_skip_magic, m) == 0 ||
+                 damaged_by_text(data, n));
+}
+
 pith_status frame_kind_get(pith_ctx *ctx, const uint8_t *p, size_t n, frame_kind *kind) {
     size_t m = PITH_MIN(n, FRAME_MAGIC_BYTES);
     bool coded = memcmp(p, frame_magic, m) == 0, skippable = memcmp(p, frame_skip_magic, m) == 0;
     if (!coded && !skippable) {
-        if (n >= 5 && (memcmp(p, frame_magic, 5) == 0 || memcmp(p + 1, frame_magic + 1, 4) == 0))
+        if (damaged_by_text(p, n))
             return pith_fail(ctx, PITH_E_FORMAT, "a .pith archive damaged by a text-mode transfer");
         if (n >= 5 && memcmp(p, model_magic, m) == 0)
             return pith_fail(ctx, PITH_E_FORMAT,

@@ -128,29 +128,42 @@ static int by_hash(const void *a, const void *b) {
 }
 
 /* Statistics belong to a name: coded tensors of different names may come out different. */
-static bool same_fate(const writer *w, const archive_tensor *a, const archive_tensor *b) {
+static bool may_be_twin(const writer *w, const archive_tensor *t) {
+    return t->bytes && (t->mode != ARCHIVE_CODED || (t->rule != ARCHIVE_NO_RULE && !w->options->stats));
+}
+
+static bool same_fate(const archive_tensor *a, const archive_tensor *b) {
     if (a->type != b->type || a->n_elements != b->n_elements || a->mode != b->mode) return false;
-    if (a->mode != ARCHIVE_CODED) return true;
-    return a->rule == b->rule && a->rule != ARCHIVE_NO_RULE && !w->options->stats && a->ne[0] == b->ne[0] && a->ne[1] == b->ne[1];
+    return a->mode != ARCHIVE_CODED || (a->rule == b->rule && a->ne[0] == b->ne[0] && a->ne[1] == b->ne[1]);
+}
+
+/* twins[i] against those of its hash that equal none before them, which stand from `first` to before `end`. */
+static bool join(writer *w, const twin *twins, size_t first, size_t end, size_t i) {
+    archive_tensor *b = &w->x.tensors[twins[i].tensor];
+    for (size_t k = end; k-- > first;) {
+        const archive_tensor *a = &w->x.tensors[twins[k].tensor];
+        if (!same_fate(a, b) ||
+            memcmp(source_of(w, twins[k].tensor), source_of(w, twins[i].tensor), (size_t)a->bytes) != 0)
+            continue;
+        b->mode = ARCHIVE_SAME;
+        b->like = twins[k].tensor;
+        return true;
+    }
+    return false;
 }
 
 static pith_status find_twins(writer *w) {
-    size_t n = w->x.n_tensors;
-    twin *twins = pith_alloc(w->ctx, (n + 1) * sizeof *twins);
+    size_t n = 0, first = 0, end = 0;
+    twin *twins = pith_alloc(w->ctx, (w->x.n_tensors + 1) * sizeof *twins);
     if (!twins) return pith_alloc_status(w->ctx);
-    for (size_t i = 0; i < n; i++)
-        twins[i] = (twin){pith_hash64(source_of(w, i), (size_t)w->x.tensors[i].bytes), i};
+    for (size_t i = 0; i < w->x.n_tensors; i++)
+        if (may_be_twin(w, &w->x.tensors[i]))
+            twins[n++] = (twin){pith_hash64(source_of(w, i), (size_t)w->x.tensors[i].bytes), i};
     qsort(twins, n, sizeof *twins, by_hash);
-    for (size_t i = 1; i < n; i++)
-        for (size_t k = i; k-- > 0 && twins[k].hash == twins[i].hash;) {
-            archive_tensor *a = &w->x.tensors[twins[k].tensor], *b = &w->x.tensors[twins[i].tensor];
-            if (b->bytes == 0 || !same_fate(w, a, b) ||
-                memcmp(source_of(w, twins[k].tensor), source_of(w, twins[i].tensor), (size_t)a->bytes) != 0)
-                continue;
-            b->mode = ARCHIVE_SAME;
-            b->like = twins[k].tensor;
-            break;
-        }
+    for (size_t i = 0; i < n; i++) {
+        if (end > first && twins[first].hash != twins[i].hash) first = end;
+        if (!join(w, twins, first, end, i)) twins[end++] = twins[i];
+    }
     pith_free(w->ctx, twins);
     return PITH_OK;
 }

@@ -295,6 +295,8 @@ pith_status model_variants_new(pith_ctx *ctx, const tensor_file *base, const mod
         v->at = pith_zalloc(ctx, (size_t)v->n_units * v->n_levels * sizeof *v->at);
         if (!v->at) status = pith_alloc_status(ctx);
     }
+    for (uint32_t u = 0; u < v->n_units && !status; u++)
+        if (u == 0 || v->units[u].tensor != v->units[u - 1].tensor) status = tensor_check(ctx, variants_view(v, u));
     if (!status && options->keep) status = keep_room(ctx, v);
     if (!status) status = list_jobs(&b);
     if (!status) status = run_jobs(&b);

@@ -230,6 +230,8 @@ pith_status model_ruler_kl(pith_ctx *ctx, const model_ruler *r, const lm_model *
     if (!n_chunks || n_chunks > r->chunks.n_chunks) n_chunks = r->chunks.n_chunks;
     pith_status status = compare(ctx, r, other, n_chunks, &c, NULL);
     *kl = status ? 0 : c.kl.mean;
+    if (!status && isnan(*kl))
+        return pith_fail(ctx, PITH_E_CHECK, "the answers to the text are not finite: nothing can be chosen by them");
     return status;
 }
 

@@ -198,6 +198,7 @@ static pith_status list_jobs(trial *t, const pith_recipe *recipe, model_trial *o
             out->other_bytes += parts ? v->bytes / parts * left : v->bytes;
         }
         if (left) status = model_overlay_reset(t->ctx, t->overlay, i);
+        if (!status && left < parts) status = tensor_check(t->ctx, v);
     }
     sort_jobs(t->jobs, t->n_jobs);
     return status;

@@ -58,6 +58,7 @@ static void first_centres(cluster_job *j, uint32_t *centre) {
         if (j->gram[i * n + i] > j->gram[centre[0] * n + centre[0]]) centre[0] = (uint32_t)i;
     for (size_t c = 1; c < j->k; c++) {
         float farthest = -1;
+        centre[c] = (uint32_t)c; /* distances of huge numbers may be none */
         for (size_t i = 0; i < n; i++) {
             float nearest = INFINITY;
             for (size_t b = 0; b < c; b++) {
@@ -101,6 +102,8 @@ static void cluster(cluster_job *j, uint32_t *before) {
 
 pith_status experts_cluster(pith_ctx *ctx, const float *gram, size_t n, size_t n_clusters, uint32_t *order) {
     cluster_job j = {.gram = gram, .n = n, .k = n_clusters, .size = n / n_clusters};
+    for (size_t i = 0; i < n * n; i++)
+        if (!isfinite(gram[i])) return pith_fail(ctx, PITH_E_CHECK, "split: what neurons carry is not finite");
     uint32_t *before = pith_alloc(ctx, PITH_MAX(n, n_clusters) * sizeof *before);
     j.in = pith_alloc(ctx, n * sizeof *j.in);
     j.nearness = pith_alloc(ctx, n * n_clusters * sizeof *j.nearness);

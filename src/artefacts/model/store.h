@@ -51,8 +51,8 @@ typedef struct model_store_added {
     double distance, unrelated;
 } model_store_added;
 
-/* Adds the model file at `path` as `name`. Memory: some pieces. Ticks by bytes. PITH_E_ARGUMENT when the name is taken.
- */
+/* Adds the model file at `path` as `name`. Memory: some pieces. Ticks by bytes. PITH_E_ARGUMENT when another
+ * file has the name; the same file under it is no error: nothing is new then but objects that were damaged. */
 pith_status model_store_add(pith_ctx *ctx, model_store *s, const char *name, const char *path,
                             const model_store_add_options *options, model_store_added *report);
 

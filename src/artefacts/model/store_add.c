@@ -220,14 +220,20 @@ static pith_status insert_file(adding *a, const char *name, int64_t *file) {
     return status;
 }
 
-static pith_status is_free(model_store *s, const char *name) {
+/* Whether the very file is there under this name; another one of the name is an error. */
+static pith_status look_for_name(const adding *a, const char *name, bool *there) {
+    model_store *s = a->s;
     sqlite3_stmt *st;
     bool row = false;
-    pith_status status = store_prepare(s, &st, "SELECT 1 FROM file WHERE name = ?1", 0, NULL);
+    pith_status status = store_prepare(s, &st, "SELECT hash, bytes FROM file WHERE name = ?1", 0, NULL);
     if (!status && sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC) != SQLITE_OK) status = store_sql_failed(s);
     if (!status) status = store_step(s, st, &row);
+    *there = !status && row && sqlite3_column_bytes(st, 0) == 16 &&
+             memcmp(sqlite3_column_blob(st, 0), a->hash, 16) == 0 &&
+             sqlite3_column_int64(st, 1) == (int64_t)a->layout.size;
     sqlite3_finalize(st);
-    return status || !row ? status : pith_fail(s->ctx, PITH_E_ARGUMENT, "%s: has a file '%s' already", s->path, name);
+    if (status || !row || *there) return status;
+    return pith_fail(s->ctx, PITH_E_ARGUMENT, "%s: has a file '%s' already", s->path, name);
 }
 
 static pith_status last_object(model_store *s, int64_t *id) {
@@ -243,16 +249,17 @@ static pith_status last_object(model_store *s, int64_t *id) {
 /* `seen`: objects up to it have been looked at; others may have added some since. */
 static pith_status make_known(adding *a, const char *name, int64_t seen) {
     int64_t file = 0;
+    bool there = false; /* then its objects, which may have been damaged, are all that is new */
     pith_status status = store_begin(a->s);
     if (status) return status;
-    status = is_free(a->s, name);
-    if (!status) status = insert_file(a, name, &file);
+    status = look_for_name(a, name, &there);
+    if (!status && !there) status = insert_file(a, name, &file);
     for (size_t i = 0; i < a->n_pieces && !status; i++) {
         store_piece *p = &a->pieces[i];
         if (!p->object.id && p->like < i) p->object = a->pieces[p->like].object;
         if (!p->object.id && !p->repairs) status = find_object(a, p, seen);
         if (!status && !p->object.id) status = insert_object(a, p);
-        if (!status) status = insert_part(a, file, i, p);
+        if (!status && !there) status = insert_part(a, file, i, p);
     }
     if (!status) status = store_objects_sync(a->s);
     return store_end(a->s, status);
@@ -268,8 +275,10 @@ static bool name_is_good(const char *name) {
 
 static pith_status add(adding *a, const char *name, const model_store_add_options *options) {
     int64_t seen = 0;
-    pith_status status = cut(a);
+    bool there;
     tensor_bytes_hash(a->layout.data, a->layout.size, a->hash);
+    pith_status status = look_for_name(a, name, &there);
+    if (!status) status = cut(a);
     if (!status) status = pith_parallel(a->ctx, a->n_pieces, measure, a);
     if (!status) status = last_object(a->s, &seen);
     if (!status) status = store_choose_base(a->s, a->pieces, a->n_pieces, options, &a->family, a->report);
@@ -300,9 +309,7 @@ pith_status model_store_add(pith_ctx *ctx, model_store *s, const char *name, con
         return pith_fail(ctx, PITH_E_ARGUMENT,
                          "a name in the store has 1 to %d bytes, no slash and no control characters",
                          MODEL_STORE_NAME_MAX);
-    pith_status status = is_free(s, name);
-    if (status) return status;
-    status = archive_map(ctx, path, &data, &size);
+    pith_status status = archive_map(ctx, path, &data, &size);
     if (status) return store_say_where(ctx, path, strlen(path), status);
     status = model_layout_open(ctx, data, size, &a.layout);
     if (status) store_say_where(ctx, path, strlen(path), status);

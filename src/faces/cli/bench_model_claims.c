@@ -77,7 +77,8 @@ bench_verdict bench_judge_claim(const bench_models *b, const bench_claim *c, cha
     snprintf(found, size, "%s %.5f at %.3f bits, %s%s%s %.5f; difference %.5f +- %.5f", c->better, mean_of(better),
              bits_of(better), p.low->code.name, between_two ? " to " : "", between_two ? p.high->code.name : "", p.kl,
              mean, error);
-    return fabs(mean) <= 2 * error ? BENCH_EQUAL : mean > 0 ? BENCH_HOLDS : BENCH_REFUTED;
+    double same = 1e-9 * p.kl; /* two rows of one code: nothing but rounding is between them */
+    return fabs(mean) <= fmax(2 * error, same) ? BENCH_EQUAL : mean > 0 ? BENCH_HOLDS : BENCH_REFUTED;
 }
 
 /* Bytes at which a group's curve has this KL. Past an end of the curve that end's; *past says on which side of the

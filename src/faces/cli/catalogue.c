@@ -10,10 +10,7 @@
 #define MAX_ROWS 4096
 #define MAX_LINE 1024
 
-int catalogue_usage(const char *usage, const char *word) {
-    cli_error("unexpected \"%s\"; %s", word, usage);
-    return CATALOGUE_USAGE;
-}
+int catalogue_usage(const char *usage, const char *word) { return cli_error("unexpected \"%s\"; %s", word, usage); }
 
 json_t *catalogue_number(double v, pith_param_type type) {
     if (type == PITH_P_INT && v >= -9007199254740992.0 && v <= 9007199254740992.0) return json_integer((json_int_t)v);

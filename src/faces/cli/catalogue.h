@@ -6,9 +6,7 @@
 
 #include "base/registry.h"
 
-/* Exit status of these three subcommands when the command line itself is wrong. */
-enum { CATALOGUE_USAGE = 2 };
-/* Prints "unexpected WORD" and the usage line; returns CATALOGUE_USAGE. */
+/* Prints "unexpected WORD" and the usage line; returns CLI_FAIL. */
 int catalogue_usage(const char *usage, const char *word);
 /* A bound or default as JSON: whole numbers as integers, infinities as null. */
 json_t *catalogue_number(double v, pith_param_type type);

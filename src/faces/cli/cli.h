@@ -44,6 +44,9 @@ extern const char cli_file_help[], cli_bench_help[], cli_model_help[], cli_measu
 extern int cli_verbosity;
 /* Always shown except under -qq. Returns CLI_FAIL, so that `return cli_error(...)` reads well. */
 int cli_error(const char *format, ...) CLI_PRINTF(1, 2);
+/* What cli_error said last, without "pith: ", or "" since cli_forget_error. */
+const char *cli_last_error(void);
+void cli_forget_error(void);
 /* Shown unless -q. */
 void cli_warn(const char *format, ...) CLI_PRINTF(1, 2);
 /* Flushes standard output and gives `result` back, or CLI_FAIL with a message when it could not
@@ -116,6 +119,7 @@ typedef struct cli_output {
     int fd; /* -1 when closed */
     bool is_stdout;
     uint64_t bytes;    /* written so far */
+    int error;         /* errno of the first write that failed */
     char *path, *temp; /* NULL for standard output */
 } cli_output;
 
@@ -146,5 +150,8 @@ void cli_progress_start(cli_progress *p, const char *verb, const char *name, uin
 /* A pith_progress_fn; opaque is the cli_progress. Asks to stop after a deferred signal. */
 int cli_progress_show(void *opaque, uint64_t done, uint64_t total);
 void cli_progress_clear(cli_progress *p);
+/* The line itself: `done` of `total` bytes (0: unknown) after so many seconds, at most `columns` wide. */
+void cli_progress_line(char *line, size_t size, const cli_progress *p, unsigned columns, uint64_t done, uint64_t total,
+                       double elapsed);
 
 #endif

@@ -161,10 +161,7 @@ int cmd_explain(int argc, char **argv) {
                usage);
         return cli_finish(CLI_OK);
     }
-    if (argc < 2) {
-        cli_error("%s", usage);
-        return CATALOGUE_USAGE;
-    }
+    if (argc < 2) return cli_error("%s", usage);
     if (argv[1][0] == '-' || argc > 2) return catalogue_usage(usage, argv[argc > 2 ? 2 : 1]);
     artefacts_register();
     int status = CLI_OK;

@@ -20,14 +20,15 @@ const char cli_file_help[] =
     "Compresses each FILE to FILE.pith and keeps it; without FILE, or with -, standard\n"
     "input to standard output.\n"
     "\n"
-    "  -1 .. -9            level: 1 is fast, 9 is small (default 6)\n"
+    "  -1 .. -9            level: 1 is fast, 9 is small (default 6); --fast: 1, --best: 9\n"
     "  -z, --compress      compress (the default)\n"
     "  -d, --decompress    restore FILE.pith to FILE\n"
     "  -t, --test          decode and check everything, write nothing\n"
     "  -l, --list          show what archives hold; with -v their blocks\n"
     "      --range=OFF:LEN restore LEN bytes from OFF on through the index, to standard\n"
     "                      output unless -o is given; no LEN: to the end\n"
-    "  -c, --stdout        write to standard output\n"
+    "  -c, --stdout        write to standard output; with -d and -f what is no archive goes\n"
+    "                      through as it is\n"
     "  -o NAME             write to NAME\n"
     "  -k, --keep          keep the input (default)\n"
     "      --rm            remove the input once its output is verified and on disk\n"
@@ -67,7 +68,7 @@ typedef struct run {
     bool has_shared;
     leave shared_leave;
     unsigned n_done;
-    uint64_t raw_bytes, coded_bytes;
+    uint64_t raw_bytes, coded_bytes, n_frames, n_blocks;
 } run;
 
 static bool has_suffix(const char *name) {
@@ -199,6 +200,8 @@ static int handle_open(run *r, task *t) {
         r->n_done++;
         r->raw_bytes += t->raw_bytes;
         r->coded_bytes += t->coded_bytes;
+        r->n_frames += t->n_frames;
+        r->n_blocks += t->n_blocks;
     }
     return result;
 }
@@ -211,6 +214,14 @@ static int handle_stdin(run *r) {
     if (r->o.mode != CLI_COMPRESS && r->o.mode != CLI_LIST && isatty(t.fd) && !r->o.force)
         return cli_error("standard input is a terminal and no archive (-f reads it all the same)");
     return handle_open(r, &t);
+}
+
+/* With --json a file that failed has an object too; one below a directory comes before the directory. */
+static int told(const run *r, const char *name, int result) {
+    if (result != CLI_OK && r->o.json && *cli_last_error())
+        task_report_failure(&r->o, name, cli_last_error(), r->has_shared && r->shared.is_stdout);
+    cli_forget_error();
+    return result;
 }
 
 static int handle_path(run *r, const char *path, bool named);
@@ -252,7 +263,7 @@ static int handle_directory(run *r, const char *path) {
     closedir(dir); /* before going down: depth costs no descriptors */
     if (n) qsort(names, n, sizeof *names, compare_names);
     for (size_t i = 0; i < n; i++) {
-        if (handle_path(r, names[i], false) != CLI_OK) result = CLI_FAIL;
+        if (told(r, names[i], handle_path(r, names[i], false)) != CLI_OK) result = CLI_FAIL;
         free(names[i]);
     }
     free(names);
@@ -321,7 +332,14 @@ static int open_shared(run *r, bool has_stdin) {
     return cli_output_open(&r->shared, o->output);
 }
 
-/* After a failure in the middle nothing is kept: a hole would go unnoticed. */
+/* Whether the rest of the files comes after one that failed. A named output is not kept then, because a hole would go
+ * unnoticed; what a pipe has taken cannot be called back, and its reader gets the others, as from zstd. */
+static bool goes_on(const run *r, uint64_t bytes_before) {
+    if (!r->has_shared) return true;
+    bool part = r->o.mode == CLI_COMPRESS && r->shared.bytes != bytes_before; /* what follows half an archive is lost */
+    return r->shared.is_stdout && !r->shared.error && !part;
+}
+
 static int close_shared(run *r, int result) {
     if (!r->has_shared) return result;
     if (result == CLI_OK) result = cli_output_finish(&r->shared, NULL);
@@ -343,11 +361,15 @@ static int run_all(run *r) {
     int result = open_shared(r, has_stdin);
     if (result != CLI_OK) return result;
     for (size_t i = 0; i < n; i++) {
-        if ((strcmp(files[i], "-") == 0 ? handle_stdin(r) : handle_path(r, files[i], true)) != CLI_OK)
-            result = CLI_FAIL;
-        if (result != CLI_OK && r->has_shared) break;
+        uint64_t bytes = r->shared.bytes;
+        if (told(r, files[i], strcmp(files[i], "-") == 0 ? handle_stdin(r) : handle_path(r, files[i], true)) == CLI_OK)
+            continue;
+        result = CLI_FAIL;
+        if (!goes_on(r, bytes)) break;
     }
     result = close_shared(r, result);
+    if (r->n_done > 1 && o->mode == CLI_LIST && !o->json)
+        task_list_total(r->n_done, r->n_frames, r->n_blocks, r->coded_bytes, r->raw_bytes);
     if (r->n_done > 1 && cli_verbosity >= 0 && !o->json && o->mode == CLI_COMPRESS && !r->shared.is_stdout) {
         char raw[16], coded[16];
         fprintf(stderr, "%u files compressed    :%6.2f%%   (%9s => %9s)\n", r->n_done,
@@ -360,10 +382,12 @@ static int run_all(run *r) {
 static int use_model(run *r) {
     const char *name = r->o.model;
     if (!name) return CLI_OK;
-    char shown[200];
     if (pith_lm_use(r->ctx, strcmp(name, "default") == 0 ? NULL : name) == PITH_OK) return CLI_OK;
-    if (strstr(pith_error(r->ctx), name)) return cli_error("%s", pith_error(r->ctx)); /* it names the file itself */
-    return cli_error("%s: %s", cli_safe_text(shown, sizeof shown, name), pith_error(r->ctx));
+    const char *message = pith_error(r->ctx);
+    size_t n = strlen(name);
+    if (strncmp(message, name, n) == 0 && strchr(":/", message[n]))
+        return cli_error("%s", message); /* names the file */
+    return cli_error("%s: %s", name, message);
 }
 
 int cmd_file(int argc, char **argv) {

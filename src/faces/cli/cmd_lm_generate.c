@@ -200,7 +200,6 @@ static int read_prompt(task *t, const lm_model *m) {
     if (tokenizer_encode(t->ctx, words, t->prompt.data, t->prompt.size, flags, &t->ids) != PITH_OK)
         return lm_failed(t->ctx, NULL);
     if (t->ids.n == 0) return cli_error("generate: an empty prompt, and the model has no start token");
-    if (!t->common.json && !t->no_prompt && t->prompt.size) show_text(t, (const char *)t->prompt.data, t->prompt.size);
     return CLI_OK;
 }
 
@@ -279,6 +278,9 @@ static int work(task *t, const lm_model *m, const lm_model *draft) {
     if (t->n_predict && most < o.n_ctx) o.n_ctx = (uint32_t)PITH_MAX(most, 2u);
     generator *g;
     if (generator_new(t->ctx, m, &o, &g) != PITH_OK) return lm_failed(t->ctx, NULL);
+    /* Only now: neither the options nor the room for the prompt can be refused any more. */
+    if (!t->common.json && !t->no_prompt && t->prompt.size && (!o.n_ctx || t->ids.n < o.n_ctx))
+        show_text(t, (const char *)t->prompt.data, t->prompt.size);
     generate_stats stats;
     note_time(t->started);
     pith_status status = generator_run(g, t->ids.id, t->ids.n, &t->answer, &stats);

@@ -55,19 +55,25 @@ static int take_long(reader *r, const char *arg) {
     return cli_error("%s: unknown option '%s'; --help lists them", r->verb, arg);
 }
 
+static const lm_option *option_of_letter(const reader *r, char letter) {
+    for (size_t i = 0; i < r->n_options; i++)
+        if (letter && r->options[i].letter == letter) return &r->options[i];
+    return NULL;
+}
+
+/* -f, -fq, -T2, -T 2, -fT2: flags may stand together, the last one may take a value. */
 static int take_short(reader *r, const char *arg) {
-    for (size_t i = 0; i < r->n_options; i++) {
-        const lm_option *option = &r->options[i];
-        if (!option->letter || option->letter != arg[1]) continue;
-        if (option->kind == LM_FLAG) {
-            if (arg[2]) break;
-            return set_value(option, r->verb, "");
+    for (const char *letter = arg + 1; *letter; letter++) {
+        const lm_option *option = option_of_letter(r, *letter);
+        if (!option) return cli_error("%s: unknown option '%s'; --help lists them", r->verb, arg);
+        if (option->kind != LM_FLAG) {
+            if (letter[1]) return set_value(option, r->verb, letter + 1);
+            if (!*r->rest) return cli_error("%s: -%c wants a value", r->verb, *letter);
+            return set_value(option, r->verb, *r->rest++);
         }
-        if (arg[2]) return set_value(option, r->verb, arg + 2);
-        if (!*r->rest) return cli_error("%s: -%c wants a value", r->verb, option->letter);
-        return set_value(option, r->verb, *r->rest++);
+        if (set_value(option, r->verb, "") != CLI_OK) return CLI_FAIL;
     }
-    return cli_error("%s: unknown option '%s'; --help lists them", r->verb, arg);
+    return CLI_OK;
 }
 
 int lm_options_parse(lm_options *o, int argc, char **argv, const lm_option *extra, size_t n_extra, size_t max_names) {

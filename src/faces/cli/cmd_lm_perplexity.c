@@ -77,13 +77,15 @@ static int report(const lm_options *o, const perplexity_result *r) {
     double per_byte = r->has_bits && r->bytes ? r->length.bits / (double)r->bytes : 0;
     if (o->json) {
         json_t *all =
-            json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f}", "model", cli_json_text(lm_model_label(o->model)),
+            json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o}", "model", cli_json_text(lm_model_label(o->model)),
                       "bytes", (json_int_t)r->bytes, "tokens", (json_int_t)r->n_tokens, "ctx", (json_int_t)r->n_ctx,
                       "chunks", (json_int_t)r->p.n_chunks, "scored", (json_int_t)r->p.n_tokens, "perplexity",
-                      r->p.perplexity, "error", r->p.error, "nats_per_token", r->p.nats_per_token);
+                      cli_json_number(r->p.perplexity), "error", cli_json_number(r->p.error), "nats_per_token",
+                      cli_json_number(r->p.nats_per_token));
         if (r->has_bits)
-            json_object_update_new(all, json_pack("{s:f,s:f,s:f,s:I}", "bits", r->length.bits, "bits_per_byte",
-                                                  per_byte, "escape_bits", r->length.escape_bits, "escapes",
+            json_object_update_new(all, json_pack("{s:o,s:o,s:o,s:I}", "bits", cli_json_number(r->length.bits),
+                                                  "bits_per_byte", cli_json_number(per_byte), "escape_bits",
+                                                  cli_json_number(r->length.escape_bits), "escapes",
                                                   (json_int_t)r->length.n_escapes));
         return cli_json_print(stdout, all, JSON_INDENT(1));
     }
@@ -144,14 +146,15 @@ static int surprise_json(const lm_model *m, const ruler_surprises *s, size_t byt
         for (unsigned k = 0; k < RULER_TOP && a->top[k] != TOKEN_NONE; k++)
             json_array_append_new(top, json_pack("{s:I,s:o,s:f}", "id", (json_int_t)a->top[k], "text",
                                                  lm_piece_json(t, a->top[k]), "p", (double)a->top_p[k]));
-        json_array_append_new(list,
-                              json_pack("{s:I,s:o,s:I,s:I,s:f,s:I,s:o}", "id", (json_int_t)a->token, "text",
-                                        lm_piece_json(t, a->token), "offset", (json_int_t)a->offset, "bytes",
-                                        (json_int_t)a->n, "bits", a->bits, "rank", (json_int_t)a->rank, "top", top));
+        json_array_append_new(list, json_pack("{s:I,s:o,s:I,s:I,s:o,s:I,s:o}", "id", (json_int_t)a->token, "text",
+                                              lm_piece_json(t, a->token), "offset", (json_int_t)a->offset, "bytes",
+                                              (json_int_t)a->n, "bits", cli_json_number(a->bits), "rank",
+                                              (json_int_t)a->rank, "top", top));
     }
     return cli_json_print(stdout,
-                          json_pack("{s:I,s:f,s:f,s:o}", "bytes", (json_int_t)bytes, "bits", s->bits, "bits_per_byte",
-                                    bytes ? s->bits / (double)bytes : 0.0, "tokens", list),
+                          json_pack("{s:I,s:o,s:o,s:o}", "bytes", (json_int_t)bytes, "bits", cli_json_number(s->bits),
+                                    "bits_per_byte", cli_json_number(bytes ? s->bits / (double)bytes : 0.0), "tokens",
+                                    list),
                           JSON_COMPACT);
 }
 

@@ -105,7 +105,7 @@ void lm_progress_clear(lm_progress *p, pith_ctx *ctx) {
 int lm_writer_open(lm_writer *w, pith_ctx *ctx, const char *path, bool replace) {
     *w = (lm_writer){.ctx = ctx, .out = {.fd = -1}};
     struct stat st;
-    if (!replace && stat(path, &st) == 0 && S_ISREG(st.st_mode))
+    if (!replace && path && stat(path, &st) == 0 && S_ISREG(st.st_mode))
         return cli_error("%s: already exists; not overwritten (-f overwrites)", path);
     return cli_output_open(&w->out, path);
 }

@@ -91,13 +91,16 @@ static int run_needles(pith_ctx *ctx, const lm_model *m, const lm_options *o, ne
     return CLI_OK;
 }
 
+/* No place that could be asked for. */
+#define ANYWHERE (-1e300)
+
 static int set_task(needle_options *no) {
     if (no->kind && !ruler_needle_kind_named(no->kind, &no->task.kind))
         return cli_error("needle: no kind '%s'; there are single, multikey, multivalue, tracking", no->kind);
     if (no->phrasing && !ruler_phrasing_named(no->phrasing, &no->task.phrasing))
         return cli_error("needle: no phrasing '%s'; there are special, secret, value, ruler", no->phrasing);
-    if (no->depth > 1) return cli_error("needle: --depth: 0 to 1");
-    no->task.depth = no->depth;
+    if (no->depth != ANYWHERE && !(no->depth >= 0 && no->depth <= 1)) return cli_error("needle: --depth: 0 to 1");
+    no->task.depth = no->depth == ANYWHERE ? -1 : no->depth;
     no->task.length = (uint32_t)no->length;
     no->task.count = (uint32_t)no->count;
     no->task.digits = (uint32_t)no->digits;
@@ -105,7 +108,7 @@ static int set_task(needle_options *no) {
 }
 
 int lm_needle_main(int argc, char **argv) {
-    needle_options no = {.length = 512, .prompts = 20, .seed = 1, .depth = -1};
+    needle_options no = {.length = 512, .prompts = 20, .seed = 1, .depth = ANYWHERE};
     const lm_option extra[] = {{"kind", 0, LM_TEXT, &no.kind, 0, 0},
                                {"phrasing", 0, LM_TEXT, &no.phrasing, 0, 0},
                                {"length", 0, LM_NUMBER, &no.length, 16, 1 << 22},

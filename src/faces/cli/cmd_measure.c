@@ -99,8 +99,10 @@ static int count_flips(pith_ctx *ctx, const lm_options *o, const lm_model *a, co
 /* ---- what is said ---- */
 
 static json_t *spread_json(const ruler_spread *s) {
-    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "mean", s->mean, "error", s->error, "median", s->median,
-                     "p90", s->p90, "p95", s->p95, "p99", s->p99, "p99_9", s->p999, "max", s->max);
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "mean", cli_json_number(s->mean), "error",
+                     cli_json_number(s->error), "median", cli_json_number(s->median), "p90", cli_json_number(s->p90),
+                     "p95", cli_json_number(s->p95), "p99", cli_json_number(s->p99), "p99_9", cli_json_number(s->p999),
+                     "max", cli_json_number(s->max));
 }
 
 static int print_json(const measured *r, const char *a, const char *b) {
@@ -109,23 +111,27 @@ static int print_json(const measured *r, const char *a, const char *b) {
                             (json_int_t)r->n_ctx, "chunks", (json_int_t)r->n_chunks, "scored", (json_int_t)c->n);
     json_object_set_new(all, "cache_keys", json_string(tensor_type_of(r->cache.keys)->name));
     json_object_set_new(all, "cache_values", json_string(tensor_type_of(r->cache.values)->name));
-    json_object_update_new(all, json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "perplexity_base",
-                                          c->perplexity_base, "perplexity_base_error", c->perplexity_base_error,
-                                          "perplexity", c->perplexity, "perplexity_error", c->perplexity_error,
-                                          "correlation", c->correlation, "log_ratio", c->log_ratio, "log_ratio_error",
-                                          c->log_ratio_error, "ratio", c->ratio, "ratio_error", c->ratio_error));
-    json_object_update_new(all, json_pack("{s:o,s:o,s:f,s:f,s:f,s:f,s:f,s:f}", "kl_nats", spread_json(&c->kl),
-                                          "js_nats", spread_json(&c->js), "same_top", c->same_top, "same_top_error",
-                                          c->same_top_error, "delta_p", c->delta_p, "delta_p_error", c->delta_p_error,
-                                          "rms_delta_p", c->rms_delta_p, "rms_delta_p_error", c->rms_delta_p_error));
+    json_object_update_new(
+        all, json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "perplexity_base", cli_json_number(c->perplexity_base),
+                       "perplexity_base_error", cli_json_number(c->perplexity_base_error), "perplexity",
+                       cli_json_number(c->perplexity), "perplexity_error", cli_json_number(c->perplexity_error),
+                       "correlation", cli_json_number(c->correlation), "log_ratio", cli_json_number(c->log_ratio),
+                       "log_ratio_error", cli_json_number(c->log_ratio_error), "ratio", cli_json_number(c->ratio),
+                       "ratio_error", cli_json_number(c->ratio_error)));
+    json_object_update_new(
+        all, json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "kl_nats", spread_json(&c->kl), "js_nats",
+                       spread_json(&c->js), "same_top", cli_json_number(c->same_top), "same_top_error",
+                       cli_json_number(c->same_top_error), "delta_p", cli_json_number(c->delta_p), "delta_p_error",
+                       cli_json_number(c->delta_p_error), "rms_delta_p", cli_json_number(c->rms_delta_p),
+                       "rms_delta_p_error", cli_json_number(c->rms_delta_p_error)));
     if (r->has_flips)
-        json_object_set_new(all, "cloze",
-                            json_pack("{s:I,s:f,s:f,s:I,s:I,s:I,s:f,s:f}", "items", (json_int_t)r->flips.n,
-                                      "accuracy_base", r->flips.accuracy_base, "accuracy", r->flips.accuracy,
-                                      "right_to_wrong", (json_int_t)r->flips.right_to_wrong, "wrong_to_right",
-                                      (json_int_t)r->flips.wrong_to_right, "wrong_to_wrong",
-                                      (json_int_t)r->flips.wrong_to_wrong, "flips", r->flips.flips, "all_flips",
-                                      r->flips.all_flips));
+        json_object_set_new(
+            all, "cloze",
+            json_pack("{s:I,s:o,s:o,s:I,s:I,s:I,s:o,s:o}", "items", (json_int_t)r->flips.n, "accuracy_base",
+                      cli_json_number(r->flips.accuracy_base), "accuracy", cli_json_number(r->flips.accuracy),
+                      "right_to_wrong", (json_int_t)r->flips.right_to_wrong, "wrong_to_right",
+                      (json_int_t)r->flips.wrong_to_right, "wrong_to_wrong", (json_int_t)r->flips.wrong_to_wrong,
+                      "flips", cli_json_number(r->flips.flips), "all_flips", cli_json_number(r->flips.all_flips)));
     return cli_json_print(stdout, all, JSON_INDENT(1));
 }
 

@@ -1,6 +1,7 @@
 /* pith model info|convert|validate: files of model weights, looked at, converted, checked. */
 #include <string.h>
 
+#include "faces/cli/json.h"
 #include "faces/cli/model.h"
 
 const char cli_model_help[] =
@@ -29,7 +30,7 @@ const char cli_model_help[] =
     "split         a mixture of experts out of a dense model, to try things on\n"
     "\n"
     "      --tensors         info: list every tensor too\n"
-    "      --json            info: one JSON object\n"
+    "      --json            info, validate: one JSON object\n"
     "      --type=TYPE       convert: f32, f16, bf16, q8_0, q4_0, q4_K, q6_K and so on; vectors\n"
     "                        and norms stay f32 in GGUF (default: types as they are)\n"
     "      --to=FORMAT       convert: gguf, safetensors or npy, whatever the name of OUT\n"
@@ -159,6 +160,11 @@ static int validate(pith_ctx *ctx, const tensor_file *f, const model_options *o)
     pith_status status = tensor_file_check(ctx, f);
     cli_progress_clear(&progress);
     if (status) return cli_error("%s: %s", o->in, pith_error(ctx));
+    if (o->json)
+        return cli_json_print(stdout,
+                              json_pack("{s:o,s:s,s:I,s:b}", "file", cli_json_text(o->in), "format", f->format,
+                                        "tensors", (json_int_t)f->n_tensors, "good", 1),
+                              JSON_COMPACT);
     if (cli_verbosity >= 0) printf("%s: %s, %zu tensors, all in order\n", o->in, f->format, f->n_tensors);
     return CLI_OK;
 }

@@ -1,5 +1,6 @@
 /* JSON for the subcommands: names that are no UTF-8, hashes, printing. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,8 @@ json_t *cli_json_hash(uint64_t hash) {
     snprintf(text, sizeof text, "%016" PRIx64, hash);
     return json_string(text);
 }
+
+json_t *cli_json_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
 int cli_json_print(FILE *to, json_t *object, size_t flags) {
     char *text = object ? json_dumps(object, flags | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;

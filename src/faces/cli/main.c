@@ -2,6 +2,7 @@
  * everything else is files and options. A file with a verb's name is meant by ./NAME. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -44,9 +45,17 @@ int cmd_help(int argc, char **argv) {
                      argv[1]);
 }
 
+/* A wish that is not followed would go unnoticed. */
+static void check_cpu_wish(void) {
+    const char *wish = getenv("PITH_CPU");
+    if (wish && *wish && strcmp(wish, pith_cpu()) != 0)
+        cli_warn("PITH_CPU=%s: scalar, avx2 or avx512, as far as the processor has it; %s is used", wish, pith_cpu());
+}
+
 int main(int argc, char **argv) {
     if (!standard_streams()) return CLI_FAIL;
     cli_install_signals();
+    check_cpu_wish();
     int result = -1;
     for (unsigned i = 0; argc > 1 && i < sizeof verbs / sizeof *verbs; i++)
         if (strcmp(argv[1], verbs[i].name) == 0) result = verbs[i].run(argc - 1, argv + 1);

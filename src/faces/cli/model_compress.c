@@ -26,7 +26,7 @@ static const char compress_help[] =
     "                      pith model allocate, which prints the recipe\n"
     "      --text=FILE     what answers are measured on (default: a built-in text)\n"
     "      --recipe=TEXT   code matrices by a recipe: rules of PATTERN -> STAGES, by names of tensors.\n"
-    "                      Vectors, and what no pattern names, stay exact\n"
+    "                      Vectors, what no pattern names, and matrices with NaN or infinity stay exact\n"
     "      --stats=FILE    what the inputs of matrices are like (pith model stats): errors go where\n"
     "                      they matter least\n"
     "  -o, --output=FILE   the same as ARCHIVE\n"
@@ -143,8 +143,6 @@ static const char *kind_name(repr_part_kind kind) {
     return kind == REPR_PART_CODES ? "codes" : kind == REPR_PART_NUMBERS ? "numbers" : "side";
 }
 
-static json_t *number_or_null(double x) { return isnan(x) ? json_null() : json_real(x); }
-
 static void loss_json(const compression *c, json_t *object) {
     const pith_model_info *i = &c->info;
     json_t *parts = json_array();
@@ -159,7 +157,7 @@ static void loss_json(const compression *c, json_t *object) {
     json_object_set_new(object, "coded_bits_per_weight", json_real(bits(i->weights_coded, i->weights)));
     json_object_set_new(object, "parts", parts);
     json_object_set_new(object, "weights_error", json_real(c->loss.weights_error));
-    json_object_set_new(object, "outputs_error", number_or_null(c->loss.outputs_error));
+    json_object_set_new(object, "outputs_error", cli_json_number(c->loss.outputs_error));
     json_object_set_new(object, "worst_error", json_real(c->loss.worst_error));
     json_object_set_new(object, "worst_tensor", cli_json_text(c->loss.worst));
 }
@@ -228,6 +226,8 @@ static int run(model_job *j) {
         j->out = j->derived;
     }
     result = compress(c);
+    if (result == CLI_OK && c->recipe && !c->info.lossy)
+        cli_warn("%s: the recipe names no matrix that it could code; nothing is lost", j->in);
     if (result == CLI_OK) result = report(c);
     budget_answer_free(j->ctx, &c->answer);
     return result;

@@ -18,7 +18,7 @@ static const char decompress_help[] =
     "      --levels=N      of stack(...): the first N levels alone, a coarser model\n"
     "      --bytes=SIZE    of stack(...): as many levels as SIZE bytes of the archive hold\n"
     "      --tensor=NAME   this tensor alone, as a NumPy array; nothing else is decoded\n"
-    "  -o, --output=FILE   the same as naming MODEL\n"
+    "  -o, --output=FILE   the same as naming MODEL (-: standard output)\n"
     "      --test          decode and check everything, write nothing\n"
     "      --max-time=SEC  refuse what would take more processor seconds\n"
     "      --rm            remove ARCHIVE once MODEL is on disk; only when all of it was restored\n"
@@ -56,6 +56,11 @@ static int check_options(decompression *d) {
         return cli_error("model %s: --bytes: a size, not '%s'", d->j.verb, d->bytes);
     if (d->output && d->j.out) return cli_error("model %s: -o and a second name say the same", d->j.verb);
     if (d->output) d->j.out = d->output;
+    d->j.to_stdout = d->j.out && strcmp(d->j.out, "-") == 0;
+    if (d->j.to_stdout && d->j.o.json)
+        return cli_error("model %s: --json and the model cannot both go to standard output", d->j.verb);
+    if (d->j.to_stdout && d->j.remove)
+        return cli_error("model %s: --rm wants the model in a file", d->j.verb);
     bool partly = d->type || d->tensor || d->levels || d->bytes;
     if (d->test && (partly || d->j.out)) return cli_error("model %s: --test writes nothing and checks all", d->j.verb);
     if (d->j.remove && (d->tensor || d->levels || d->bytes))
@@ -127,7 +132,7 @@ static int report(const decompression *d) {
     const pith_model_expanded *e = &d->done;
     char a[16], b[16];
     if (d->j.o.json) return report_json(d);
-    if (cli_verbosity < 0) return CLI_OK;
+    if (cli_verbosity < 0 || d->j.to_stdout) return CLI_OK;
     if (d->tensor)
         printf("%s: tensor %s; %.2f s\n", d->j.in, d->tensor, d->j.seconds);
     else

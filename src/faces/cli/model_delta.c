@@ -109,6 +109,11 @@ static int run(delta_command *c, bool apply) {
         if (status) result = CLI_FAIL;
     }
     if (result == CLI_OK && !apply) report(c, &r, cli_now() - started);
+    if (result == CLI_OK && apply && c->common.json)
+        result = cli_json_print(stdout,
+                                json_pack("{s:o,s:I,s:f}", "file", cli_json_text(names[2]), "bytes",
+                                          (json_int_t)w.out.bytes, "seconds", cli_now() - started),
+                                JSON_COMPACT);
     pith_ctx_free(ctx);
     return result;
 }

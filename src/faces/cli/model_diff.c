@@ -167,14 +167,15 @@ static int report_json(const diff *d, const totals *t, bool all) {
         json_array_append_new(list, o);
     }
     keys(d, &k, key_list);
-    return cli_json_print(
-        stdout,
-        json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:o,s:I}", "tensors", list, "equal", (json_int_t)t->equal,
-                  "differ", (json_int_t)t->differ, "other_shape", (json_int_t)t->shapes, "only_a",
-                  (json_int_t)t->only_a, "only_b", (json_int_t)t->only_b, "bytes_a", (json_int_t)t->bytes_a, "bytes_b",
-                  (json_int_t)t->bytes_b, "relative_error", t->norm > 0 ? sqrt(t->error / t->norm) : 0.0, "keys",
-                  key_list, "keys_only_b", (json_int_t)k.only_b),
-        JSON_INDENT(1));
+    return cli_json_print(stdout,
+                          json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:I}", "tensors", list, "equal",
+                                    (json_int_t)t->equal, "differ", (json_int_t)t->differ, "other_shape",
+                                    (json_int_t)t->shapes, "only_a", (json_int_t)t->only_a, "only_b",
+                                    (json_int_t)t->only_b, "bytes_a", (json_int_t)t->bytes_a, "bytes_b",
+                                    (json_int_t)t->bytes_b, "relative_error",
+                                    cli_json_number(t->norm > 0 ? sqrt(t->error / t->norm) : 0.0), "keys", key_list,
+                                    "keys_only_b", (json_int_t)k.only_b),
+                          JSON_INDENT(1));
 }
 
 static void report(const diff *d, const totals *t, bool all) {

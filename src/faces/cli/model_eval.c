@@ -283,8 +283,9 @@ static json_t *parts_json(const model_trial *t) {
 }
 
 static json_t *spread_json(const ruler_spread *s) {
-    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f}", "mean", s->mean, "error", s->error, "median", s->median, "p90",
-                     s->p90, "p99", s->p99, "max", s->max);
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "mean", cli_json_number(s->mean), "error", cli_json_number(s->error),
+                     "median", cli_json_number(s->median), "p90", cli_json_number(s->p90), "p99",
+                     cli_json_number(s->p99), "max", cli_json_number(s->max));
 }
 
 static int report_json(const eval *e, const model_trial *base) {
@@ -299,19 +300,24 @@ static int report_json(const eval *e, const model_trial *base) {
         "matrix_bytes", (json_int_t)t->bytes, "bits_per_weight", model_trial_bits(t), "matrices",
         (json_int_t)t->n_matrices, "matrix_bits_per_weight", bits(t->bytes, t->weights), "parts", parts_json(t),
         "native", (int)e->native, "halves", (int)e->halves);
-    json_object_update_new(all, json_pack("{s:f,s:f,s:f,s:f,s:f,s:o,s:f,s:I,s:I}", "perplexity_base",
-                                          c->perplexity_base, "perplexity", c->perplexity, "perplexity_error",
-                                          c->perplexity_error, "perplexity_ratio", c->ratio, "perplexity_ratio_error",
-                                          c->ratio_error, "kl_nats", spread_json(&c->kl), "same_top", c->same_top,
-                                          "chunks", (json_int_t)e->chunks, "tokens", (json_int_t)e->tokens));
+    json_object_update_new(
+        all,
+        json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:I}", "perplexity_base", cli_json_number(c->perplexity_base),
+                  "perplexity", cli_json_number(c->perplexity), "perplexity_error",
+                  cli_json_number(c->perplexity_error), "perplexity_ratio", cli_json_number(c->ratio),
+                  "perplexity_ratio_error", cli_json_number(c->ratio_error), "kl_nats", spread_json(&c->kl), "same_top",
+                  cli_json_number(c->same_top), "chunks", (json_int_t)e->chunks, "tokens", (json_int_t)e->tokens));
     if (f->n)
-        json_object_update_new(all, json_pack("{s:I,s:f,s:f,s:f,s:f}", "items", (json_int_t)f->n, "accuracy_base",
-                                              f->accuracy_base, "accuracy", f->accuracy, "flips", f->flips, "all_flips",
-                                              f->all_flips));
-    json_object_update_new(all, json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "weight_error", t->error, "output_error",
-                                          t->output_error, "encode_seconds", t->encode_seconds, "decode_seconds",
-                                          t->decode_seconds, "score_seconds", e->score.seconds, "seconds", e->seconds,
-                                          "peak_mib", peak_mib()));
+        json_object_update_new(all, json_pack("{s:I,s:o,s:o,s:o,s:o}", "items", (json_int_t)f->n, "accuracy_base",
+                                              cli_json_number(f->accuracy_base), "accuracy",
+                                              cli_json_number(f->accuracy), "flips", cli_json_number(f->flips),
+                                              "all_flips", cli_json_number(f->all_flips)));
+    json_object_update_new(all, json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "weight_error", cli_json_number(t->error),
+                                          "output_error", cli_json_number(t->output_error), "encode_seconds",
+                                          cli_json_number(t->encode_seconds), "decode_seconds",
+                                          cli_json_number(t->decode_seconds), "score_seconds",
+                                          cli_json_number(e->score.seconds), "seconds", cli_json_number(e->seconds),
+                                          "peak_mib", cli_json_number(peak_mib())));
     return cli_json_print(stdout, all, JSON_INDENT(1));
 }
 

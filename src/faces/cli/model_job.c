@@ -9,7 +9,8 @@
 int model_job_write(void *opaque, const void *data, size_t size) {
     model_job *j = opaque;
     int error = cli_output_write(&j->file, data, size);
-    if (error) cli_error("%s: %s", j->out, strerror(error));
+    bool read_enough = error == EPIPE && cli_stop_signal(); /* who reads the pipe has gone */
+    if (error && !read_enough) cli_error("%s: %s", j->to_stdout ? "standard output" : j->out, strerror(error));
     return error;
 }
 
@@ -20,9 +21,12 @@ int model_job_failed(model_job *j, pith_status status) {
 }
 
 int model_job_start(model_job *j) {
+    if (strcmp(j->in, "-") == 0) return cli_error("-: this is read from a file, not from standard input");
     if (stat(j->in, &j->st) != 0) return cli_error("%s: %s", j->in, strerror(errno));
+    if (S_ISDIR(j->st.st_mode)) return cli_error("%s: a folder; give the files in it one by one", j->in);
     if (!S_ISREG(j->st.st_mode)) return cli_error("%s: not a regular file", j->in);
     if (!j->out) return CLI_OK;
+    if (j->to_stdout) return cli_output_open(&j->file, NULL);
     struct stat st;
     bool there = stat(j->out, &st) == 0;
     if (there && st.st_dev == j->st.st_dev && st.st_ino == j->st.st_ino)

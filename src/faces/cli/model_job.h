@@ -15,6 +15,7 @@ typedef struct model_job {
     struct stat st; /* of `in` */
     cli_output file;
     bool remove; /* --rm */
+    bool to_stdout; /* `out` is standard output */
     double seconds;
 } model_job;
 

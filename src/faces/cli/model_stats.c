@@ -221,10 +221,8 @@ static int show_json(const model_stats *s) {
 static int show(pith_ctx *ctx, const stats_options *o) {
     model_stats *s;
     const char *path = o->common.names[0];
-    if (model_stats_open(ctx, path, &s) != PITH_OK) {
-        lm_failed(ctx, path);
-        return cli_error("model stats: to gather statistics, name a model and a text");
-    }
+    if (model_stats_open(ctx, path, &s) != PITH_OK)
+        return cli_error("%s: %s (to gather statistics, name a model and a text)", path, pith_error(ctx));
     int result = CLI_OK;
     if (o->common.json) {
         result = show_json(s);

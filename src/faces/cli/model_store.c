@@ -14,7 +14,8 @@ static const char store_help[] =
     "Keeps model files (GGUF, safetensors and the others that `pith model info` reads) in the folder DIR. A tensor\n"
     "that several files have is kept once; one that is like that of another file, such as a fine-tuned one, is kept\n"
     "as the difference. Files come back byte for byte. Several processes may add and read at once.\n\n"
-    "add     adds files under their names without folders; makes DIR when it is not there\n"
+    "add     adds files under their names without folders; makes DIR when it is not there. The same file under\n"
+    "        the same name once more is fine: what was damaged of it is mended\n"
     "get     writes a file as OUT (default: NAME; -: standard output)\n"
     "list    the files, what each was made from, and the bytes that only it uses\n"
     "stat    the bytes of all files, what is stored, and what saved the difference\n"
@@ -139,15 +140,22 @@ static int add_files(store_command *c) {
 static int get_file(store_command *c) {
     if (c->common.n_names < 3 || c->common.n_names > 4) return cli_error("store get: which one file, and to where?");
     const char *name = c->common.names[2], *out = c->common.n_names > 3 ? c->common.names[3] : name;
+    bool to_stdout = strcmp(out, "-") == 0;
     lm_writer w;
+    if (to_stdout && c->common.json)
+        return cli_error("store get: --json and the file cannot both go to standard output");
     int result = open_store(c, MODEL_STORE_READ);
-    if (result == CLI_OK) result = lm_writer_open(&w, c->ctx, strcmp(out, "-") == 0 ? NULL : out, c->common.force);
+    if (result == CLI_OK) result = lm_writer_open(&w, c->ctx, to_stdout ? NULL : out, c->common.force);
     if (result != CLI_OK) return result;
     show_progress(c, "restoring", name);
     pith_status status = model_store_get(c->ctx, c->store, name, lm_write_piece, &w);
     hide_progress(c);
     if (status) failed(c);
-    return lm_writer_close(&w, status == PITH_OK, c->common.force);
+    result = lm_writer_close(&w, status == PITH_OK, c->common.force);
+    if (result == CLI_OK && c->common.json)
+        json_array_append_new(c->list, json_pack("{s:o,s:o,s:I}", "name", cli_json_text(name), "file",
+                                                 cli_json_text(out), "bytes", (json_int_t)w.out.bytes));
+    return result;
 }
 
 static int test_file(store_command *c, const char *name) {

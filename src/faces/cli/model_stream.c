@@ -8,6 +8,7 @@
 #define COPY_BYTES ((size_t)4 << 20)
 
 typedef struct stream {
+    pith_ctx *ctx;
     const model_tensor *t;
     const tensor_type_info *from, *to;
     uint64_t piece;       /* elements of one job: whole rows where rows move */
@@ -41,6 +42,28 @@ static void transpose(const stream *s, size_t job, uint64_t first, uint64_t n_ro
     }
 }
 
+static pith_status not_finite(const stream *s, const char *what, uint64_t element) {
+    meta_string name = s->t->from->name;
+    return pith_fail(s->ctx, PITH_E_CHECK, "%.*s: %s no finite number at element %llu",
+                     (int)PITH_MIN(name.size, (size_t)80), name.data ? name.data : "", what,
+                     (unsigned long long)element);
+}
+
+/* Plain floats hand NaN and infinity on. Blocks cannot: one would cost a whole block its values. */
+static pith_status check_piece(const stream *s, const float *in, const uint8_t *out, uint64_t first, uint64_t n) {
+    size_t bad, element = s->to->block_bytes / s->to->block;
+    bool fits = blocks_valid(s->to->type, out, (size_t)(n / s->to->block), &bad);
+    if (s->to->block == 1) {
+        for (uint64_t i = fits ? n : bad; i < n; i++)
+            if (isfinite(in[i]) && !blocks_valid(s->to->type, out + i * element, 1, &bad))
+                return not_finite(s, "rounding leaves", first + i);
+        return PITH_OK;
+    }
+    for (uint64_t i = 0; i < n; i++)
+        if (!isfinite(in[i])) return not_finite(s, "there is", first + i);
+    return fits ? PITH_OK : not_finite(s, "rounding leaves", first + bad * s->to->block);
+}
+
 static pith_status convert_piece(void *arg, size_t job) {
     const stream *s = arg;
     const model_tensor *t = s->t;
@@ -60,7 +83,7 @@ static pith_status convert_piece(void *arg, size_t job) {
     }
     /* Refusals were asked for when the plan was made. */
     blocks_encode(t->to.type, out, s->bytes + job * s->piece_bytes, (size_t)n);
-    return PITH_OK;
+    return check_piece(s, out, s->bytes + job * s->piece_bytes, first, n);
 }
 
 static pith_status copy(pith_ctx *ctx, const model_tensor *t, tensor_write_fn write, void *opaque) {
@@ -88,7 +111,7 @@ static pith_status run(pith_ctx *ctx, stream *s, size_t n_jobs, tensor_write_fn 
 
 pith_status model_stream(pith_ctx *ctx, const model_tensor *t, tensor_write_fn write, void *opaque) {
     if (t->move == MODEL_KEEP && t->from->type == t->to.type) return copy(ctx, t, write, opaque);
-    stream s = {.t = t, .from = tensor_type_of(t->from->type), .to = tensor_type_of(t->to.type)};
+    stream s = {.ctx = ctx, .t = t, .from = tensor_type_of(t->from->type), .to = tensor_type_of(t->to.type)};
     uint64_t columns = t->to.n_dims > 1 ? t->to.ne[0] : 1;
     s.piece = PIECE_ELEMENTS;
     if (t->move != MODEL_KEEP && t->move != MODEL_NEGATE_EXP)

@@ -139,6 +139,8 @@ static bool set_flag(cli_options *o, int letter) {
     case 'h':
     case 'H': o->help = true; break;
     case 'V': o->version = true; break;
+    case '1':
+    case '9': o->level = letter - '0'; break;
     default: return false;
     }
     return true;
@@ -147,10 +149,10 @@ static bool set_flag(cli_options *o, int letter) {
 static const struct {
     const char *name;
     char letter;
-} long_flags[] = {{"compress", 'z'}, {"decompress", 'd'}, {"uncompress", 'd'}, {"test", 't'},
-                  {"list", 'l'},     {"stdout", 'c'},     {"keep", 'k'},       {"rm", 'R'},
-                  {"force", 'f'},    {"recursive", 'r'},  {"quiet", 'q'},      {"verbose", 'v'},
-                  {"json", 'J'},     {"verify", 'Y'},     {"help", 'h'},       {"version", 'V'}};
+} long_flags[] = {{"compress", 'z'}, {"decompress", 'd'}, {"uncompress", 'd'}, {"test", 't'},   {"list", 'l'},
+                  {"stdout", 'c'},   {"keep", 'k'},       {"rm", 'R'},         {"force", 'f'},  {"recursive", 'r'},
+                  {"quiet", 'q'},    {"verbose", 'v'},    {"json", 'J'},       {"verify", 'Y'}, {"help", 'h'},
+                  {"version", 'V'},  {"fast", '1'},       {"best", '9'}};
 
 static const struct {
     const char *name;

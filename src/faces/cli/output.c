@@ -48,6 +48,8 @@ int cli_output_open(cli_output *out, const char *path) {
         out->fd = STDOUT_FILENO;
         return CLI_OK;
     }
+    if (strcmp(path, "-") == 0)
+        return cli_error("-: standard output is not written to here; name a file (./- for one of that name)");
     struct stat st;
     /* A link is written through, as `>` would: /dev/stdout must stay what it is. */
     bool link = lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
@@ -80,7 +82,7 @@ int cli_output_write(cli_output *out, const void *data, size_t size) {
         if (n < 0) {
             if (errno == EINTR) continue;
             if (errno == EPIPE) cli_pipe_closed();
-            return errno;
+            return out->error = errno;
         }
         p += n;
         size -= (size_t)n;

@@ -7,30 +7,34 @@
 #include "faces/cli/cli.h"
 
 int cli_verbosity;
+static char last_error[2048];
 
 /* Names of files come into messages: control bytes in them must not reach a terminal. */
-static void say(const char *format, va_list args) {
-    char text[2048], safe[2048];
-    vsnprintf(text, sizeof text, format, args);
+static void say(const char *text) {
+    char safe[sizeof last_error];
     fprintf(stderr, "pith: %s\n", cli_safe_text(safe, sizeof safe, text));
 }
 
 int cli_error(const char *format, ...) {
-    if (cli_verbosity > -2) {
-        va_list args;
-        va_start(args, format);
-        say(format, args);
-        va_end(args);
-    }
+    va_list args;
+    va_start(args, format);
+    vsnprintf(last_error, sizeof last_error, format, args);
+    va_end(args);
+    if (cli_verbosity > -2) say(last_error);
     return CLI_FAIL;
 }
 
+const char *cli_last_error(void) { return last_error; }
+void cli_forget_error(void) { last_error[0] = 0; }
+
 void cli_warn(const char *format, ...) {
     if (cli_verbosity < 0) return;
+    char text[sizeof last_error];
     va_list args;
     va_start(args, format);
-    say(format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    say(text);
 }
 
 int cli_finish(int result) {

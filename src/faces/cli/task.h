@@ -16,7 +16,8 @@ typedef struct task {
     bool seekable;     /* a regular file */
     cli_output *out;   /* NULL when nothing is written */
     uint64_t raw_bytes, coded_bytes;
-    uint64_t hash; /* XXH3-64 of the content, with --json */
+    uint64_t n_frames, n_blocks; /* of what was listed */
+    uint64_t hash;               /* XXH3-64 of the content, with --json */
     double seconds, cpu_seconds;
     char recipe[PITH_FILE_RECIPE_MAX + 1]; /* of the first frame, "" when not known */
 } task;
@@ -26,6 +27,8 @@ int task_compress(task *t);
 int task_decompress(task *t); /* also tests: out is NULL then */
 int task_range(task *t);
 int task_list(task *t, bool first);
+/* The last line of a list of several files. */
+void task_list_total(uint64_t n_files, uint64_t n_frames, uint64_t n_blocks, uint64_t coded_bytes, uint64_t raw_bytes);
 /* Decodes the file at `path` and compares it with the input byte for byte, from its start. */
 int task_verify(task *t, const char *path);
 /* Model archives (pith/model.h): whether t->fd is one; the lines of -l; what is said where one is not taken. */
@@ -34,6 +37,8 @@ int task_model_list(task *t, bool first);
 int task_model_refuse(const task *t);
 /* The line or JSON object about a finished file. */
 void task_report(const task *t, const char *output_name);
+/* With --json: the object about a file that failed. */
+void task_report_failure(const cli_options *o, const char *name, const char *message, bool data_on_stdout);
 
 /* For pith_archive_open; opaque is a pointer to the descriptor. */
 int task_read_at(void *opaque, uint64_t offset, void *data, size_t size);

@@ -145,14 +145,26 @@ static void decode_options(const task *t, pith_decode_options *options) {
     options->max_seconds = t->o->max_seconds;
 }
 
-static int pump_out(task *t, pith_decoder *decoder, sink *s, int fd, const char *name, uint8_t *piece) {
+/* -dcf is a cat that also restores, as that of zstd and gzip: what is no archive goes through as it is. */
+static bool passes_through(const task *t, const uint8_t *piece, size_t n) {
+    return t->o->force && t->out && t->out->is_stdout && n && !pith_file_is_archive(piece, n) &&
+           !(n >= 8 && pith_model_is_archive(piece, n));
+}
+
+static int pump_out(task *t, pith_decoder *decoder, sink *s, uint8_t *piece) {
+    bool through = false;
     for (;;) {
-        ssize_t n = read_full(fd, piece, PIECE);
-        if (n < 0) return cli_error("%s: %s", name, strerror(errno));
+        ssize_t n = read_full(t->fd, piece, PIECE);
+        if (n < 0) return cli_error("%s: %s", t->shown, strerror(errno));
+        if (t->coded_bytes == 0) through = passes_through(t, piece, (size_t)n);
         t->coded_bytes += (uint64_t)n;
-        pith_status status = n ? pith_decoder_write(decoder, piece, (size_t)n) : PITH_OK;
+        pith_status status = PITH_OK;
+        if (through)
+            status = n && sink_write(s, piece, (size_t)n) ? PITH_E_IO : PITH_OK;
+        else if (n)
+            status = pith_decoder_write(decoder, piece, (size_t)n);
         if (status == PITH_OK && n < PIECE) {
-            status = pith_decoder_finish(decoder);
+            status = through ? PITH_OK : pith_decoder_finish(decoder);
             return status == PITH_OK ? CLI_OK : fail(t, s, status);
         }
         if (status != PITH_OK) return fail(t, s, status);
@@ -195,7 +207,7 @@ int task_decompress(task *t) {
         result = decompress_model(t, &options, &s);
     } else {
         pith_status status = pith_decoder_new(t->ctx, &options, sink_write, &s, &decoder);
-        result = status == PITH_OK ? pump_out(t, decoder, &s, t->fd, t->shown, piece) : fail(t, &s, status);
+        result = status == PITH_OK ? pump_out(t, decoder, &s, piece) : fail(t, &s, status);
     }
     pith_decoder_free(decoder);
     if (s.hash) t->hash = pith_hash_value(s.hash);

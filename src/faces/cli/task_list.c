@@ -95,8 +95,20 @@ static int list_blocks(task *t, pith_archive *archive, const pith_archive_info *
                    cli_safe_text(safe, sizeof safe, b.recipe));
         }
     }
+    for (uint64_t i = 0; i < info->n_metadata; i++) {
+        uint64_t offset, size;
+        if (pith_archive_metadata(archive, i, &offset, &size) == PITH_OK)
+            printf("\nmetadata %" PRIu64 " at %" PRIu64 ": %" PRIu64 " bytes\n", i + 1, offset, size);
+    }
     putchar('\n');
     return CLI_OK;
+}
+
+void task_list_total(uint64_t n_files, uint64_t n_frames, uint64_t n_blocks, uint64_t coded_bytes, uint64_t raw_bytes) {
+    char coded[16], raw[16];
+    printf("%6" PRIu64 "  %6" PRIu64 "  %10s  %12s  %6.3f  %9s  %10s  %-16s  %" PRIu64 " files\n", n_frames, n_blocks,
+           cli_size_text(coded, coded_bytes), cli_size_text(raw, raw_bytes), share(raw_bytes, coded_bytes), "", "", "",
+           n_files);
 }
 
 int task_list(task *t, bool first) {
@@ -109,6 +121,8 @@ int task_list(task *t, bool first) {
     pith_archive_info_get(archive, &info);
     t->raw_bytes = info.content_size;
     t->coded_bytes = info.archive_size;
+    t->n_frames = info.n_frames;
+    t->n_blocks = info.n_blocks;
     int result = CLI_OK;
     if (t->o->json) {
         result = list_json(t, archive, &info);
@@ -134,11 +148,13 @@ int task_list(task *t, bool first) {
 static const char *const operations[] = {"compress", "decompress", "test", "list"};
 
 static void report_json(const task *t, const char *output_name) {
-    json_t *object =
-        json_pack("{s:s,s:o,s:I,s:I,s:f,s:f,s:f,s:f}", "operation", operations[t->o->mode], "file",
-                  cli_json_text(t->name), "content_bytes", (json_int_t)t->raw_bytes, "archive_bytes",
-                  (json_int_t)t->coded_bytes, "ratio", share(t->raw_bytes, t->coded_bytes), "bits_per_byte",
-                  8 * share(t->coded_bytes, t->raw_bytes), "seconds", t->seconds, "cpu_seconds", t->cpu_seconds);
+    json_t *object = json_pack("{s:s,s:o,s:I,s:I,s:f,s:f}", "operation", operations[t->o->mode], "file",
+                               cli_json_text(t->name), "content_bytes", (json_int_t)t->raw_bytes, "archive_bytes",
+                               (json_int_t)t->coded_bytes, "seconds", t->seconds, "cpu_seconds", t->cpu_seconds);
+    if (object && !t->o->has_range) { /* a part of the content has no ratio to the archive */
+        json_object_set_new(object, "ratio", json_real(share(t->raw_bytes, t->coded_bytes)));
+        json_object_set_new(object, "bits_per_byte", json_real(8 * share(t->coded_bytes, t->raw_bytes)));
+    }
     if (object && output_name) json_object_set_new(object, "output", cli_json_text(output_name));
     if (object && t->recipe[0]) json_object_set_new(object, "recipe", cli_json_text(t->recipe));
     if (object && t->o->has_range)
@@ -147,6 +163,13 @@ static void report_json(const task *t, const char *output_name) {
         json_object_set_new(object, "xxh3", cli_json_hash(t->hash));
     /* The data go to standard output: then the words about them cannot. */
     cli_json_print(t->out && t->out->is_stdout ? stderr : stdout, object, JSON_COMPACT);
+}
+
+void task_report_failure(const cli_options *o, const char *name, const char *message, bool data_on_stdout) {
+    cli_json_print(data_on_stdout ? stderr : stdout,
+                   json_pack("{s:s,s:o,s:o}", "operation", operations[o->mode], "file", cli_json_text(name), "error",
+                             cli_json_text(message)),
+                   JSON_COMPACT);
 }
 
 void task_report(const task *t, const char *output_name) {

@@ -18,7 +18,7 @@ static pith_status check_piece(void *arg, size_t i) {
     return PITH_OK;
 }
 
-static pith_status check_tensor(pith_ctx *ctx, const tensor_view *t) {
+pith_status tensor_check(pith_ctx *ctx, const tensor_view *t) {
     check_job job = {.t = t, .info = tensor_type_of(t->type)};
     job.n_blocks = (size_t)(t->bytes / job.info->block_bytes);
     job.piece = PITH_MAX(PIECE_BYTES / job.info->block_bytes, (size_t)1);
@@ -42,7 +42,7 @@ pith_status tensor_file_check(pith_ctx *ctx, const tensor_file *f) {
     uint64_t total = 0, done = 0;
     for (size_t i = 0; i < f->n_tensors; i++) total += f->tensors[i].bytes;
     for (size_t i = 0; i < f->n_tensors; i++) {
-        pith_status status = check_tensor(ctx, &f->tensors[i]);
+        pith_status status = tensor_check(ctx, &f->tensors[i]);
         if (!status) status = pith_tick(ctx, done += f->tensors[i].bytes, total);
         if (status) return status;
     }

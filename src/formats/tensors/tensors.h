@@ -139,6 +139,8 @@ pith_status gguf_write_data(pith_ctx *ctx, gguf_writer *w, const void *data, siz
 /* Whether the blocks and floats of all tensors are finite (blocks_valid); otherwise PITH_E_CHECK
  * with the tensor, the block and its offset. Reads the whole file, in parallel, and ticks. */
 pith_status tensor_file_check(pith_ctx *ctx, const tensor_file *f);
+/* The same of one tensor. */
+pith_status tensor_check(pith_ctx *ctx, const tensor_view *t);
 
 /* safetensors and npy: head bytes for given tensors (names, types, shapes); the data follow in order. */
 pith_status safetensors_head(pith_ctx *ctx, const tensor_view *tensors, size_t n_tensors, const meta_value *meta,

@@ -21,6 +21,7 @@
 #define CM_N_MATCH 2
 #define CM_N_APM 4
 #define CM_MAP_SIZE 1024 /* (count << 6 | probability >> 6) of a cell */
+#define CM_SMALL_BIT 384 /* bytes for a bit of the small size */
 #define CM_POLL 4096     /* bytes between reports of progress, which say whether to go on */
 
 typedef struct cm_match {
@@ -84,6 +85,9 @@ struct cm {
     uint32_t apm_mask; /* rows of each but one */
     uint32_t apm_at[CM_N_APM];
     unsigned p; /* the answer, 1..65535 */
+    /* cm_small.h: the match for the coming byte, 256 + the expected byte or 0 for none; what it says besides */
+    unsigned match_byte, match_key, match_length;
+    uint8_t small_bit[CM_SMALL_BIT] __attribute__((aligned(64))); /* between a prediction and its bit */
     /* the online state-space model's say */
     ssm *ssm;
     uint32_t ssm_tree[256];                      /* mass of the bytes below every node of the byte's tree */

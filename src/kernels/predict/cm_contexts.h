@@ -32,23 +32,44 @@ PITH_INLINE cm_around cm_look_around(const cm_history *h) {
 
 #define CTX(a, b) (out[i] = cm_hash3((a), (b), i), i++)
 
-PITH_INLINE void cm_small_contexts(const cm_history *h, uint32_t *out) {
-    uint32_t c4 = h->c4, c1 = c4 & 0xFF;
-    cm_around a = cm_look_around(h);
+/* The first five of the small size: orders 2 to 4 and words. */
+PITH_INLINE void cm_small_text(uint32_t c4, cm_words w, bool in_word, uint32_t *out) {
     unsigned i = 0;
     CTX(c4 & 0xFFFF, 0);
     CTX(c4 & 0xFFFFFF, 0);
     CTX(c4, 0);
-    CTX(h->word[0], c1 * (h->word_len == 0));
-    CTX(h->word[0] + h->gap, h->word[1]);
+    CTX(w.now, in_word ? 0 : c4 & 0xFF);
+    CTX(w.now + w.gap, w.before);
+}
+
+/* The other two, of lines. */
+PITH_INLINE void cm_small_line(uint32_t column, uint32_t above, uint32_t skeleton, uint32_t field_at,
+                               uint32_t field_above, uint32_t *out) {
+    unsigned i = 5;
+    CTX(PITH_MIN(column, 255u), above);
+    CTX(skeleton, PITH_MIN(field_at, 31u) | field_above << 8);
+}
+
+PITH_INLINE void cm_small_contexts(const cm_history *h, uint32_t *out) {
+    cm_small_text(h->c4, (cm_words){h->word[0], h->word[1], h->gap}, h->word_len > 0, out);
     if (h->record && h->n > 2 * h->record) {
         const uint8_t *up = h->buf + h->n - h->record;
+        uint32_t c1 = h->c4 & 0xFF;
+        unsigned i = 5;
         CTX(up[0] | up[1] << 8 | c1 << 16, h->n % h->record);
         CTX(up[0] | up[-(ptrdiff_t)h->record] << 8, cm_hash2(h->n % h->record, c1));
     } else {
-        CTX(PITH_MIN(a.column, 255u), a.above);
-        CTX(h->skeleton, PITH_MIN(a.field_at, 31u) | a.field_above << 8);
+        cm_around a = cm_look_around(h);
+        cm_small_line(a.column, a.above, h->skeleton, a.field_at, a.field_above, out);
     }
+}
+
+/* What they will be when c comes next, if it ends no line or field and there are no records: a guess at little cost,
+ * good for asking for memory. */
+PITH_INLINE void cm_small_contexts_after(const cm_history *h, uint8_t c, uint32_t *out) {
+    cm_around a = cm_look_around(h);
+    cm_small_text(h->c4 << 8 | c, cm_words_after(h, c), cm_word_letter(c) != 0, out);
+    cm_small_line(a.column + 1, a.above_next, h->skeleton, a.field_at + 1, a.field_above_next, out);
 }
 
 PITH_INLINE void cm_large_contexts(const cm_history *h, uint32_t *out) {

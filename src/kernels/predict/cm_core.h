@@ -212,11 +212,12 @@ PITH_INLINE void CM_FN(cm_next_byte)(cm *m) {
             *m->run[i] = (r & 0xFFFF0000u) | byte << 8 | 1;
     }
     m->buf[m->history.n] = (uint8_t)byte;
+    if (CM_RUN) cm_history_follow(&m->history);
     cm_history_update(&m->history);
     m->c0 = 1;
     m->bit = 0;
     CM_CONTEXTS(&m->history, m->hash);
-    for (unsigned i = 0; i < CM_CTX; i++) PITH_PREFETCH(m->table + ((size_t)(m->hash[i] & m->table_mask) << 5));
+    for (unsigned i = 0; i < CM_CTX; i++) slot_ask(m->table, m->table_mask, m->hash[i]);
     CM_FN(cm_find_runs)(m);
     for (unsigned i = 0; i < CM_MATCHES; i++) cm_match_update(&m->match[i], &m->history);
 #if CM_NEURAL
@@ -249,8 +250,8 @@ PITH_INLINE void CM_FN(cm_advance)(cm *m, unsigned bit) {
         /* memory is slow: both slots that the next bit may lead to are asked for now */
         for (unsigned i = 0; i < CM_CTX; i++) {
             uint32_t h = m->hash[i] + m->c0 * 2 * CM_NIBBLE;
-            PITH_PREFETCH(m->table + ((size_t)(h & m->table_mask) << 5));
-            PITH_PREFETCH(m->table + ((size_t)((h + CM_NIBBLE) & m->table_mask) << 5));
+            slot_ask(m->table, m->table_mask, h);
+            slot_ask(m->table, m->table_mask, h + CM_NIBBLE);
         }
     } else if (m->bit == 4) {
         for (unsigned i = 0; i < CM_CTX; i++) m->hash[i] += m->c0 * CM_NIBBLE;

@@ -25,23 +25,21 @@ void cm_history_init(cm_history *h, const uint8_t *buf, uint32_t record) {
 }
 
 static void word_update(cm_history *h, uint8_t c, uint8_t class) {
-    uint32_t letter = cm_word_letter(c);
-    if (letter) {
+    cm_words words = cm_words_after(h, c);
+    if (cm_word_letter(c)) {
         if (h->word_len == 0) {
             h->word[3] = h->word[2];
             h->word[2] = h->word[1];
-            h->word[1] = h->word[0];
-            h->word[0] = 0;
         }
-        h->word[0] = cm_hash2(h->word[0] + letter, 0x2545F491u);
         h->word_len++;
-        h->gap = 0;
     } else {
         if (h->word_len > 0 && h->sentence == 0) h->sentence = h->word[0];
         h->word_len = 0;
-        h->gap = cm_hash2(h->gap + c + 1, 0x1B873593u);
         if (class == 6) h->sentence = 0;
     }
+    h->word[0] = words.now;
+    h->word[1] = words.before;
+    h->gap = words.gap;
 }
 
 static void line_update(cm_history *h, uint8_t c, uint8_t class) {
@@ -92,14 +90,18 @@ static void nest_update(cm_history *h, uint8_t c) {
     h->nest_hash = d == 0 ? 0 : h->nest[(d - 1) % HISTORY_NEST] | (d > 1 ? h->nest[(d - 2) % HISTORY_NEST] << 8 : 0) | d << 16;
 }
 
-void cm_history_update(cm_history *h) {
-    uint8_t c = h->buf[h->n++];
-    uint8_t class = cm_class[c];
+void cm_history_follow(cm_history *h) {
+    uint8_t c = h->buf[h->n];
     uint32_t c1 = h->c4 & 0xFF, c2 = h->c4 & 0xFFFF;
     uint32_t c3 = cm_hash2(h->c4 & 0xFFFFFF, 3) & 0xFFFF;
     h->after1[c1] = (uint16_t)(h->after1[c1] << 8 | c);
     h->after2[c2] = (uint16_t)(h->after2[c2] << 8 | c);
     h->after3[c3] = c;
+}
+
+void cm_history_update(cm_history *h) {
+    uint8_t c = h->buf[h->n++];
+    uint8_t class = cm_class[c];
     h->c8 = h->c8 << 8 | h->c4 >> 24;
     h->c4 = h->c4 << 8 | c;
     h->shape = h->shape << 4 | class;

@@ -54,8 +54,22 @@ PITH_INLINE uint32_t cm_word_letter(uint8_t c) {
  * 9 open, 10 close, 11 high, 12 control, 13 _-, 14 / \ : =, 15 < > & */
 extern const uint8_t cm_class[256];
 
+/* The words as byte c leaves them: the one being written, the one before it, the hash of the gap between. */
+typedef struct cm_words {
+    uint32_t now, before, gap;
+} cm_words;
+
+PITH_INLINE cm_words cm_words_after(const cm_history *h, uint8_t c) {
+    uint32_t letter = cm_word_letter(c);
+    if (!letter) return (cm_words){h->word[0], h->word[1], cm_hash2(h->gap + c + 1, 0x1B873593u)};
+    bool first = h->word_len == 0;
+    return (cm_words){cm_hash2((first ? 0 : h->word[0]) + letter, 0x2545F491u), h->word[first ? 0 : 1], 0};
+}
+
 void cm_history_init(cm_history *h, const uint8_t *buf, uint32_t record);
-/* buf[h->n] has just become known */
+/* buf[h->n] has just become known. What follows what, for contexts that look at that; to be called first: */
+void cm_history_follow(cm_history *h);
+/* All else: */
 void cm_history_update(cm_history *h);
 
 #endif

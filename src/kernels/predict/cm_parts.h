@@ -68,6 +68,11 @@ PITH_INLINE unsigned cell_key(unsigned v) { return v >> 6; }
 
 #define SLOT 16 /* cells of 16 bits: [0] check, [1..15] the nodes of the nibble's binary tree */
 
+/* The line of hash h is asked for: memory is slow. */
+PITH_INLINE void slot_ask(const uint16_t *table, uint32_t mask, uint32_t h) {
+    PITH_PREFETCH(table + ((size_t)(h & mask) << 5));
+}
+
 /* The slot of hash h: two candidates in one cache line; a miss takes the one that has seen less. */
 PITH_INLINE uint16_t *slot_find(uint16_t *table, uint32_t mask, uint32_t h) {
     uint16_t check = (uint16_t)(h >> 16 | 1);

@@ -15,6 +15,9 @@
 /* times the high nibble behind a 1: from a byte's hash to that of its low nibble */
 #define CM_NIBBLE 0x9E3779B1u
 
+#if CM_ISA >= 1
+#include "kernels/predict/cm_small.h"
+#else
 #define CM_NAME small
 #define CM_CTX CM_SMALL_CTX
 #define CM_CONTEXTS cm_small_contexts
@@ -25,6 +28,7 @@
 #define CM_FINALS 1
 #define CM_NEURAL 0
 #include "kernels/predict/cm_core.h"
+#endif
 
 #define CM_NAME large
 #define CM_CTX CM_LARGE_CTX

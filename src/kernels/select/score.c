@@ -114,7 +114,7 @@ void select_influence_add(select_influence *s, const float *in, const float *out
             xx += x * x;
             yy += y * y;
         }
-        if (xx > 0 && yy > 0) s->cosines += xy / sqrt(xx * yy);
+        if (xx != 0 && yy != 0) s->cosines += xy / sqrt(xx * yy); /* a NaN shows in the score */
     }
     s->n_tokens += n_tokens;
 }

@@ -2,6 +2,7 @@
 #include "lm/matmul/avx512.h"
 
 #define MATMUL_HALF(p) _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(load16(p))))
+#define MATMUL_TO_HALF(f) ((uint16_t)_mm_cvtsi128_si32(_mm_cvtps_ph(_mm_set_ss(f), _MM_FROUND_TO_NEAREST_INT)))
 
 #define LANES 16
 #define TILE_TOKENS 8

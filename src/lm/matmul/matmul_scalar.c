@@ -4,13 +4,14 @@
  * Quantised weights: for each block in order, with whole numbers (exact, so in any order)
  *     S = sum over groups g of scale[g] * sum over i of (q[i] - zero) * xq[i]
  *     M = sum over groups of min[g] * sum over i of xq[i]
- * the sum takes in one float:
+ * the sum takes in one float, where dx is the scale of the activations and sx their scaled sum (round.h):
  *     blocks of 32:            y = y + float(S) * (d * dx)
- *     blocks of 32 with mins:  y = y + (float(S) * (d * dx) + m * (dx * float(sum of xq)))
+ *     blocks of 32 with mins:  y = y + (float(S) * (d * dx) + m * sx)
  *     blocks of 256:           y = y + float(S) * (d * dx)
  *     blocks of 256 with mins: y = y + (float(S) * (d * dx) - float(M) * (m * dx))
  * Float weights: 16 lanes as in math/math.h. Every operation rounds once, none is fused. */
 #define MATMUL_HALF(p) half_to_float(load16(p))
+#define MATMUL_TO_HALF(f) float_to_half(f)
 #define MATMUL_LOOKUP16(table, q, n)                                                                                   \
     for (int at = 0; at < (n); at++) q[at] = table[q[at]]
 #include "lm/matmul/forms.h"
@@ -23,9 +24,13 @@
  * they vectorise them, and need no rest. */
 #define WHOLE(n) ((n) & ~(size_t)15)
 
-/* Pairs of 16-bit numbers multiplied and added are one operation nearly everywhere. */
+/* Pairs of 16-bit numbers multiplied and added are one operation nearly everywhere. clang left alone takes several
+ * vectors at a time and needs twice as long, for n is as little as 32. */
 PITH_INLINE int32_t dot_words(const int16_t *restrict w, const int16_t *restrict x, size_t n) {
     int32_t sum = 0;
+#ifdef __clang__
+#pragma clang loop vectorize_width(8) interleave_count(1)
+#endif
     for (size_t i = 0; i < n; i++) sum += w[i] * x[i];
     return sum;
 }

@@ -44,7 +44,7 @@ struct lm_activations {
     int8_t *q;         /* [tiles][q_stride / 4][tile][4] */
     size_t q_stride;
     float *scale;      /* [tiles][n_blocks][tile]: x is about scale * q. NaN where x had a NaN or an infinity */
-    float *scaled_sum; /* [tiles][n_blocks][tile]: scale * sum of q over the block */
+    float *scaled_sum; /* [tiles][n_blocks][tile]: scale * sum of q over the block, as round.h rounds it */
     int32_t *zeros;    /* [tiles][n_groups][tile]: -zero * sum of q over the group */
     int16_t *sums;     /* [tiles][n_groups / 2][tile][2]: sum of q over the group; blocks of 256 alone */
     size_t n_blocks, n_groups;

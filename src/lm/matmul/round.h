@@ -1,6 +1,9 @@
 /* Rounds activations to bytes: for each block of 32 (or 256) numbers, scale = largest / 127 and
  * q = x * (127 / largest) to the nearest whole number, ties to even, as ggml does on x86 for its
- * Q8_0 and Q8_K; the scale stays a float. Plain C that compilers turn into vectors. */
+ * Q8_0, Q8_1 and Q8_K. As there, the scale of 32 numbers is rounded to a half, and so is scale * sum of q, of
+ * the scale not yet rounded; that of 256 stays a float. What is past the range of halves stays a float too, where
+ * ggml has infinity. Plain C that compilers turn into vectors; MATMUL_TO_HALF(f) gives the half nearest to a
+ * float, MATMUL_HALF(p) reads one at p. */
 #ifndef LM_MATMUL_ROUND_H
 #define LM_MATMUL_ROUND_H
 
@@ -39,6 +42,12 @@ PITH_INLINE float round_block(const float *x, int8_t *q, size_t n) {
     return largest / 127.0f;
 }
 
+PITH_INLINE float to_half_and_back(float f) {
+    uint8_t half[2];
+    store16(half, MATMUL_TO_HALF(f));
+    return (half[1] & 0x7f) == 0x7c && half[0] == 0 ? f : MATMUL_HALF(half);
+}
+
 PITH_INLINE int32_t sum_bytes(const int8_t *q, size_t n) {
     int32_t sum = 0;
     for (size_t i = 0; i < n; i++) sum += q[i];
@@ -74,8 +83,9 @@ PITH_INLINE void round_tokens(lm_activations *a, size_t tile, size_t elements, s
                 if (elements == 256) sums[at / 2 * 2 * tile + at % 2] = (int16_t)part;
                 sum += part;
             }
-            scales[b * tile] = scale;
-            scaled_sums[b * tile] = scale * (float)sum;
+            float scaled_sum = scale * (float)sum;
+            scales[b * tile] = elements == 32 ? to_half_and_back(scale) : scale;
+            scaled_sums[b * tile] = elements == 32 ? to_half_and_back(scaled_sum) : scaled_sum;
         }
     }
 }

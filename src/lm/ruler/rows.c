@@ -16,6 +16,7 @@ ruler_side ruler_side_of(const float *logits, size_t n_vocab) {
 void ruler_compare_row(ruler_side base, ruler_side other, size_t n_vocab, uint32_t token, double floor,
                        ruler_row *out) {
     double kl = 0, js = 0;
+    bool numbers = isfinite(base.shift) && isfinite(other.shift); /* else the sums skip what is none, and look fine */
     for (size_t i = 0; i < n_vocab; i++) {
         double lp = (double)base.x[i] - base.shift, lq = (double)other.x[i] - other.shift;
         double p = real_exp(lp), q = real_exp(lq), middle = (p + q) / 2;
@@ -28,8 +29,8 @@ void ruler_compare_row(ruler_side base, ruler_side other, size_t n_vocab, uint32
     }
     *out = (ruler_row){.nll_base = base.shift - (double)base.x[token],
                        .nll = other.shift - (double)other.x[token],
-                       .kl = kl,
-                       .js = js > 0 ? js / 2 : 0,
+                       .kl = numbers ? kl : NAN,
+                       .js = !numbers ? NAN : js > 0 ? js / 2 : 0,
                        .same_top = lm_argmax(base.x, n_vocab) == lm_argmax(other.x, n_vocab)};
 }
 

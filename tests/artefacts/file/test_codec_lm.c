@@ -16,10 +16,10 @@
 #include "support/file_data.h"
 #include "support/tiny_words.h"
 
-enum { ARG_WINDOW, ARG_MIB, ARG_NS, ARG_HASH };
+enum { ARG_WINDOW, ARG_MIB, ARG_NS, ARG_HASH, ARG_RULES = ARG_HASH + MODEL_HASH_WORDS };
 enum { N_MODELS = PITH_COUNT(tiny_variants) };
 
-static char folder[200], model_path[N_MODELS][256], bare_path[256];
+static char folder[200], model_path[N_MODELS][256], bare_path[256], blocks_path[256];
 
 /* ---- models ------------------------------------------------------------------------------------ */
 
@@ -30,8 +30,8 @@ static void write_file(const char *path, const void *data, size_t n) {
     assert_int_equal(fclose(f), 0);
 }
 
-static void write_model(pith_ctx *ctx, const tiny_variant *v, bool words, const char *path) {
-    tiny_file t = {0};
+static void write_model(pith_ctx *ctx, const tiny_variant *v, tensor_type type, bool words, const char *path) {
+    tiny_file t = {.type = type};
     assert_int_equal(tiny_build(ctx, &t, v, words ? tiny_words : NULL), PITH_OK);
     write_file(path, t.out.data, t.out.size);
     pith_buffer_free(ctx, &t.out);
@@ -45,10 +45,12 @@ static int make_models(void **state) {
     pith_ctx *ctx = pith_ctx_new(NULL);
     for (size_t i = 0; i < N_MODELS; i++) {
         snprintf(model_path[i], sizeof model_path[i], "%s/%zu.gguf", folder, i);
-        write_model(ctx, &tiny_variants[i], true, model_path[i]);
+        write_model(ctx, &tiny_variants[i], TENSOR_F32, true, model_path[i]);
     }
     snprintf(bare_path, sizeof bare_path, "%s/bare.gguf", folder);
-    write_model(ctx, &tiny_variants[0], false, bare_path);
+    write_model(ctx, &tiny_variants[0], TENSOR_F32, false, bare_path);
+    snprintf(blocks_path, sizeof blocks_path, "%s/blocks.gguf", folder);
+    write_model(ctx, &tiny_variants[0], TENSOR_Q8_0, true, blocks_path);
     pith_ctx_free(ctx);
     return 0;
 }
@@ -57,6 +59,7 @@ static int remove_models(void **state) {
     (void)state;
     for (size_t i = 0; i < N_MODELS; i++) unlink(model_path[i]);
     unlink(bare_path);
+    unlink(blocks_path);
     return rmdir(folder);
 }
 
@@ -357,6 +360,35 @@ static void arguments_are_checked(void **state) {
     pith_ctx_free(ctx);
 }
 
+/* Blocks coded with a model whose products have changed since say by which rules; those of other models, none. */
+static void rules_of_products_are_kept(void **state) {
+    (void)state;
+    static sample s;
+    fill(&s, 300);
+    uint8_t *bytes = malloc(sizeof s.archive);
+    for (int blocks = 0; blocks < 2; blocks++) {
+        pith_ctx *ctx = session(-1, -1);
+        assert_int_equal(pith_lm_use(ctx, blocks ? blocks_path : model_path[0]), PITH_OK);
+        compress(ctx, &s, "lm", 0);
+        assert_int_equal(restore(ctx, &s, s.archive, s.n), PITH_OK);
+        parts p = take_apart(ctx, &s);
+        file_args *args = &p.block.codec_args;
+        assert_int_equal(args->n, ARG_RULES + blocks);
+        if (blocks) assert_int_equal(args->v[ARG_RULES], 1);
+        args->n = blocks ? ARG_RULES : ARG_RULES + 1; /* those before the change; those of another model */
+        args->v[ARG_RULES] = !blocks;
+        assert_int_equal(restore(ctx, &s, bytes, put_together(&p, bytes)), PITH_E_UNSUPPORTED);
+        assert_non_null(strstr(pith_error(ctx), "rules"));
+        args->n = ARG_RULES + 1; /* rules not known yet, and some that are not written */
+        args->v[ARG_RULES] = 2;
+        assert_int_equal(restore(ctx, &s, bytes, put_together(&p, bytes)), PITH_E_UNSUPPORTED);
+        args->v[ARG_RULES] = 0;
+        assert_int_equal(file_codec_lm.check(ctx, args), PITH_E_FORMAT);
+        pith_ctx_free(ctx);
+    }
+    free(bytes);
+}
+
 /* The bound of memory that the header states holds, whatever the bytes. */
 static void memory_is_what_was_said(void **state) {
     (void)state;
@@ -470,6 +502,7 @@ int main(void) {
         cmocka_unit_test(the_built_in_model_needs_no_giving),
         cmocka_unit_test(what_is_no_model_is_refused),
         cmocka_unit_test(arguments_are_checked),
+        cmocka_unit_test(rules_of_products_are_kept),
         cmocka_unit_test(memory_is_what_was_said),
         cmocka_unit_test(damaged_archives_are_refused),
         cmocka_unit_test(every_allocation_may_fail),

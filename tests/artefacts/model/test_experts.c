@@ -168,6 +168,13 @@ static void test_cluster(void **state) {
         }
     assert_int_equal(experts_cluster(ctx, gram, N, K, order), PITH_OK);
     for (size_t i = 0; i < N; i++) assert_int_equal(order[i] % K, order[i / (N / K) * (N / K)] % K);
+    for (size_t i = 0; i < N * N; i++) gram[i] = 3e38f; /* distances between them are not numbers */
+    assert_int_equal(experts_cluster(ctx, gram, N, K, order), PITH_OK);
+    gram[5] = NAN;
+    pith_begin(ctx);
+    assert_int_equal(experts_cluster(ctx, gram, N, K, order), PITH_E_CHECK);
+    assert_string_equal(pith_error(ctx), "split: what neurons carry is not finite");
+    pith_begin(ctx);
 }
 
 typedef struct skipper {

@@ -119,6 +119,14 @@ cp out first
 status 0 "$pith" lm needle --print --kind=tracking --length=200 -n 2
 same first out
 status 1 "$pith" lm needle --kind=none
+for depth in -0.5 -1 1.5; do
+    status 1 "$pith" lm needle --depth=$depth
+    says '0 to 1'
+done
+for bad in --ctx=2 --top-p=2; do # and nothing of the prompt before it
+    status 1 "$pith" lm generate 'Once upon a time' -n 3 $bad
+    [ ! -s out ] || fail "generate $bad: $(cat out)"
+done
 status 1 "$pith" lm needle --length=20
 says 'take'
 status 0 "$pith" lm cloze --print -n 3 a

@@ -8,8 +8,17 @@ cp mini.gguf copy.gguf
 
 # a store
 status 0 "$pith" model store add -q -T2 shop mini.gguf copy.gguf
-status 1 "$pith" model store add shop mini.gguf
+status 0 "$pith" model store add shop mini.gguf
+prints 'there before'
+status 1 "$pith" model store add shop --name=mini.gguf other.gguf
 says "has a file 'mini.gguf' already"
+for object in shop/objects/*/*; do
+    : > "$object"
+    break
+done
+status 1 "$pith" model store test -q shop
+status 0 "$pith" model store add -q shop mini.gguf
+status 0 "$pith" model store test -q shop
 status 0 "$pith" model store stat --json shop
 prints '"files"'
 status 0 "$pith" model store list shop

@@ -126,8 +126,50 @@ static void pieces(void **state) {
     free(values);
 }
 
+static pith_status stream_of(pith_ctx *ctx, const float *values, tensor_type to, bytes *out) {
+    tensor_view view = {.name = {"odd", 3}, .type = TENSOR_F32, .n_dims = 2, .ne = {64, 2, 1, 1}, .n_elements = 128,
+                        .bytes = 128 * sizeof *values, .data = (const uint8_t *)values};
+    model_tensor t = {.from = &view, .to = view};
+    t.to.type = to;
+    assert_true(tensor_type_bytes(to, 128, &t.to.bytes));
+    *out = (bytes){0};
+    pith_begin(ctx);
+    return model_stream(ctx, &t, collect, out);
+}
+
+/* NaN and infinity pass through floats; blocks would lose 32 values to one, and say so instead. */
+static void not_finite(void **state) {
+    (void)state;
+    pith_ctx *ctx = pith_ctx_new(NULL);
+    float values[128];
+    bytes out;
+    for (unsigned i = 0; i < 128; i++) values[i] = value_at(i);
+    values[70] = NAN;
+    values[80] = INFINITY;
+    assert_int_equal(stream_of(ctx, values, TENSOR_F16, &out), PITH_OK);
+    float back[128];
+    blocks_decode(TENSOR_F16, out.data, back, 128);
+    assert_true(isnan(back[70]) && isinf(back[80]) && back[71] == value_at(71));
+    free(out.data);
+    assert_int_equal(stream_of(ctx, values, TENSOR_Q8_0, &out), PITH_E_CHECK);
+    assert_string_equal(pith_error(ctx), "odd: there is no finite number at element 70");
+    free(out.data);
+    values[70] = values[80] = 0;
+    values[90] = 1e6f; /* finite, but not in F16 */
+    assert_int_equal(stream_of(ctx, values, TENSOR_BF16, &out), PITH_OK);
+    free(out.data);
+    assert_int_equal(stream_of(ctx, values, TENSOR_F16, &out), PITH_E_CHECK);
+    assert_string_equal(pith_error(ctx), "odd: rounding leaves no finite number at element 90");
+    free(out.data);
+    values[90] = 1e9f;
+    assert_int_equal(stream_of(ctx, values, TENSOR_Q8_0, &out), PITH_E_CHECK);
+    assert_string_equal(pith_error(ctx), "odd: rounding leaves no finite number at element 64");
+    free(out.data);
+    pith_ctx_free(ctx);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(interleave), cmocka_unit_test(transpose),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(not_finite),cmocka_unit_test(interleave), cmocka_unit_test(transpose),
                                        cmocka_unit_test(negate_exp), cmocka_unit_test(pieces)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

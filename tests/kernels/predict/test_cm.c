@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "kernels/predict/cm.h"
+#include "kernels/predict/cm_contexts.h"
 #include "support/file_data.h"
 
 enum { TEXT_N = 20000, PRIMER_N = 3000 };
@@ -152,6 +153,25 @@ static void every_kind_and_size_comes_back(void **state) {
                 if (kind == DATA_TEXT) assert_true(coded < n / 2);
                 if (kind == DATA_RECORDS && variants[v].record == 12) assert_true(coded < n / 3);
             }
+}
+
+/* What is asked for ahead of a byte is what that byte makes of the contexts: those of text always, those of lines
+ * within a field. */
+static void contexts_are_foreseen(void **state) {
+    (void)state;
+    static cm_history h;
+    cm_history_init(&h, text, 0);
+    unsigned within = 0;
+    for (size_t i = 0; i < 5000; i++) {
+        uint32_t foreseen[CM_SMALL_CTX], come[CM_SMALL_CTX];
+        cm_small_contexts_after(&h, text[i], foreseen);
+        cm_history_update(&h);
+        cm_small_contexts(&h, come);
+        bool letter = cm_word_letter(text[i]) != 0;
+        within += letter;
+        assert_memory_equal(foreseen, come, (letter ? 7 : 5) * sizeof *come);
+    }
+    assert_true(within > 2000);
 }
 
 static void known_answers(void **state) {
@@ -468,6 +488,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_and_size_comes_back),
         cmocka_unit_test(known_answers),
+        cmocka_unit_test(contexts_are_foreseen),
         cmocka_unit_test(a_predictor_costs_what_coding_takes),
         cmocka_unit_test(a_copy_goes_on_alike_and_alone),
         cmocka_unit_test(a_copy_takes_the_same_parameters),

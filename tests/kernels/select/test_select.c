@@ -60,6 +60,9 @@ static void test_influence(void **state) {
     assert_float_equal(select_influence_of(&s), 0, 1e-12);
     select_influence_add(&s, in + 2, out + 2, 1, 2); /* a right angle */
     assert_float_equal(select_influence_of(&s), 0.5, 1e-12);
+    const float broken[] = {NAN, 1};
+    select_influence_add(&s, in, broken, 1, 2); /* shows, and does not look like a layer that does much */
+    assert_true(isnan(select_influence_of(&s)));
 }
 
 static void test_masks(void **state) {

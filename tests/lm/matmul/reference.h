@@ -4,22 +4,22 @@
 #define TESTS_LM_MATMUL_REFERENCE_H
 
 #define MATMUL_HALF(p) half_to_float(load16(p))
+#define MATMUL_TO_HALF(f) float_to_half(f)
 #define MATMUL_LOOKUP16(table, q, n)                                                                                   \
     for (int at = 0; at < (n); at++) q[at] = table[q[at]]
 #include "lm/matmul/forms.h"
 #include "lm/matmul/round.h"
 
 static float reference_block(const matmul_form *form, const matmul_scales *u, const uint8_t *q, const int8_t *x,
-                             float dx) {
-    int32_t total = 0, min_total = 0, all = 0;
+                             float dx, float scaled_sum) {
+    int32_t total = 0, min_total = 0;
     for (size_t i = 0; i < form->elements; i++) {
         size_t g = i / form->group;
         total += (form->elements == 32 ? 1 : u->scale[g]) * (q[i] - form->zero) * x[i];
         if (form->elements != 32 && form->mins) min_total += u->min[g] * x[i];
-        all += x[i];
     }
     float p = (float)total * (u->d * dx);
-    if (form->mins && form->elements == 32) p = p + u->m * (dx * (float)all);
+    if (form->mins && form->elements == 32) p = p + u->m * scaled_sum;
     if (form->mins && form->elements == 256) p = p - (float)min_total * (u->m * dx);
     return p;
 }
@@ -53,7 +53,8 @@ static void reference_rows(const lm_matrix *w, const lm_activations *a, float *y
             for (size_t t = 0; t < a->n_tokens; t++) {
                 const int8_t *x = a->q + t * a->q_stride + b * form->elements;
                 float *out = y + t * y_stride + r;
-                *out = *out + reference_block(form, &u, q, x, a->scale[t * a->n_blocks + b]);
+                size_t at = t * a->n_blocks + b;
+                *out = *out + reference_block(form, &u, q, x, a->scale[at], a->scaled_sum[at]);
             }
         }
     }

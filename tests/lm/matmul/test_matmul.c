@@ -200,7 +200,8 @@ static void a_nan_stays_where_it_is(void **test) {
     pith_ctx_free(ctx);
 }
 
-/* Rounding moves an activation by at most half a step, 1/254 of the largest of its block. */
+/* Rounding moves an activation by at most half a step, 1/254 of the largest of its block, and the scale of a block of
+ * 32, and the scaled sum that its min meets, by at most 2^-11 of itself. */
 static void products_are_near_those_of_decoded_weights(void **test) {
     (void)test;
     pith_ctx *ctx = pith_ctx_new(NULL);
@@ -225,7 +226,7 @@ static void products_are_near_those_of_decoded_weights(void **test) {
                         /* Mins are taken off sums much bigger than what is left: floats lose more. */
                         bound += 1e-5 * fabs((double)w[c] * (double)x[c]);
                     }
-                    if (form->elements) bound += weights * largest * (1 / 254.0 + 1e-5);
+                    if (form->elements) bound += weights * largest * (1 / 254.0 + (step == 32 ? 1e-3 : 1e-5));
                 }
                 double error = fabs((double)y[t * ROWS + r] - sum);
                 if (!(error <= bound))
@@ -235,6 +236,44 @@ static void products_are_near_those_of_decoded_weights(void **test) {
         }
         problem_free(&p);
     }
+    matmul_activations_free(ctx, a);
+    pith_ctx_free(ctx);
+}
+
+static float half_of(float f) {
+    float half = half_to_float(float_to_half(f));
+    return isinf(half) ? f : half;
+}
+
+/* Of blocks of 32 they are halves, as far as halves go; of blocks of 256 they are floats. */
+static void scales_are_what_ggml_keeps(void **test) {
+    (void)test;
+    /* to a half up and down, a small half, the smallest, none, a sum and then a scale past all halves, nothing, no number */
+    static const float largest[] = {1.0f, 0.77f, 1e-4f, 5e-6f, 1e-7f, 1e6f, 8.4e6f, 1e-38f, NAN};
+    pith_ctx *ctx = pith_ctx_new(NULL);
+    lm_activations *a = activations(ctx);
+    for (int level = PITH_CPU_SCALAR; level <= PITH_CPU_AVX512; level++)
+        for (size_t i = 0; i < PITH_COUNT(types); i++) {
+            const matmul_ops *ops = matmul_for(level);
+            if (!ops || !matmul_form_of(types[i])->elements) continue;
+            float x[256] = {0};
+            size_t elements = matmul_form_of(types[i])->elements;
+            for (size_t k = 0; k < PITH_COUNT(largest); k++) {
+                x[0] = largest[k];
+                x[elements - 1] = -largest[k] / 4;
+                matmul_take(a, types[i], x, elements, 1, elements);
+                ops->round(a);
+                bool nothing = largest[k] < 1e-30f;
+                float scale = nothing ? 0.0f : largest[k] / 127.0f, sum = nothing ? 0.0f : scale * 95.0f;
+                float want[] = {elements == 32 ? half_of(scale) : scale, elements == 32 ? half_of(sum) : sum};
+                float got[] = {a->scale[0], a->scaled_sum[0]};
+                int all = 0;
+                for (size_t j = 0; j < elements; j++) all += a->q[j];
+                if (level == PITH_CPU_SCALAR) /* others may have an order of their own */
+                    assert_int_equal(all, nothing || isnan(scale) ? 0 : 95);
+                same(want, got, 2, "scale and scaled sum", types[i], k);
+            }
+        }
     matmul_activations_free(ctx, a);
     pith_ctx_free(ctx);
 }
@@ -258,7 +297,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_level_gives_the_same_bits), cmocka_unit_test(extremes_are_exact),
         cmocka_unit_test(a_nan_stays_where_it_is),         cmocka_unit_test(products_are_near_those_of_decoded_weights),
-        cmocka_unit_test(the_door_keeps_its_word),
+        cmocka_unit_test(scales_are_what_ggml_keeps),      cmocka_unit_test(the_door_keeps_its_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -107,6 +107,11 @@ static void test_row(void **state) {
     double all = row.kl;
     ruler_compare_row(ruler_side_of(base, 2), ruler_side_of(other, 2), 2, 0, -16, &row);
     close_to(all - row.kl, exp(-20) * -20, 1e-12);
+
+    /* what is no number does not look like nothing */
+    float broken[2] = {NAN, 0};
+    ruler_compare_row(ruler_side_of(broken, 2), ruler_side_of(broken, 2), 2, 0, -INFINITY, &row);
+    assert_true(isnan(row.kl) && isnan(row.js));
 }
 
 static void test_rows(void **state) {
