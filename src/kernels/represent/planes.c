@@ -2,39 +2,48 @@
  * "ZipNN", arXiv:2411.05239; T. Zhang et al., "DFloat11", arXiv:2504.11651). Elements are split into planes of bytes, and
  * each plane of a piece of 256 KiB takes the smallest way of pack_bytes.c. Against a base (Z. Su et al., "ZipLLM",
  * arXiv:2505.06252) it is the exclusive or of the bits that is split, or the difference of places in the order of numbers,
- * or the elements themselves, chosen for each piece.
+ * or the elements themselves, chosen for each piece by a sample.
+ *
+ * Mantissas are only nearly uniform: weights thin out away from zero, so that of the numbers with one exponent more are
+ * below the middle than above. Floats with eight bits of exponent are therefore also split one or two bits lower: the
+ * lowest bits of the exponent and the highest of the mantissa are one symbol.
  *
  * A code is: a byte, 0 for plain bytes, which follow, or 1; the sizes of all pieces, 4 bytes each; the pieces. A piece is
- * a byte that says which of the three is split, the planes, and the bytes that make no whole element. */
+ * a byte, its way (0 elements, 1 exclusive or, 2 differences, 3 and 4 elements split one and two bits lower), the planes,
+ * and the bytes that make no whole element. */
+#include <math.h>
+
 #include "kernels/represent/planes.h"
 #include "formats/blocks/blocks.h"
 #include "kernels/represent/pack_parts.h"
 
 enum { PLAIN_BYTES, PIECES };
-enum { ELEMENTS, EXCLUSIVE, DIFFERENCE, N_WAYS };
+enum { ELEMENTS, EXCLUSIVE, DIFFERENCE, ONE_LOWER, TWO_LOWER, N_WAYS };
 
 #define SMALLEST 48         /* bytes that are worth planes */
 #define PIECES_OF_A_JOB 8   /* at least, so that jobs share their memory among them */
 #define SAMPLE_ELEMENTS 8192
+#define PIECES_ALIKE 8 /* without a base, so many pieces are split as the first of them likes it */
 
 typedef struct shape {
     unsigned width; /* bytes of an element */
     bool floats;
+    bool wide; /* floats of 16 or 32 bits, eight of them the exponent */
 } shape;
 
 static shape shape_of(uint32_t type) {
     switch (type) {
-    case TENSOR_BF16:
-    case TENSOR_F16: return (shape){2, true};
-    case TENSOR_F32: return (shape){4, true};
-    case TENSOR_F64: return (shape){8, true};
+    case TENSOR_BF16: return (shape){2, true, true};
+    case TENSOR_F16: return (shape){2, true, false};
+    case TENSOR_F32: return (shape){4, true, true};
+    case TENSOR_F64: return (shape){8, true, false};
     case TENSOR_I16:
-    case TENSOR_U16: return (shape){2, false};
+    case TENSOR_U16: return (shape){2, false, false};
     case TENSOR_I32:
-    case TENSOR_U32: return (shape){4, false};
+    case TENSOR_U32: return (shape){4, false, false};
     case TENSOR_I64:
-    case TENSOR_U64: return (shape){8, false};
-    default: return (shape){1, false};
+    case TENSOR_U64: return (shape){8, false, false};
+    default: return (shape){1, false, false};
     }
 }
 
@@ -70,44 +79,71 @@ static void planes_at(const planes_job *j, uint8_t *room, size_t n, uint8_t *pla
 
 static pith_status cancelled(pith_ctx *ctx) { return pith_fail(ctx, PITH_E_CANCELLED, "cancelled"); }
 
+static bool is_way(const planes_job *j, unsigned way) {
+    return way == ELEMENTS || (way < ONE_LOWER && j->base) || (way >= ONE_LOWER && way < N_WAYS && j->shape.wide);
+}
+
+/* The bit where the highest plane begins. */
+static unsigned cut_of(const planes_job *j, unsigned way) {
+    if (!j->shape.floats || way == DIFFERENCE) return 8;
+    return way == ONE_LOWER ? 6 : way == TWO_LOWER ? 5 : 7;
+}
+
 /* ---- encoding ---- */
 
-/* Splits n elements one of the three ways; `differences` has room for them. */
+/* Splits n elements one of the ways; `differences` has room for them. */
 static void split_way(const planes_job *j, unsigned way, const uint8_t *src, const uint8_t *base, size_t n,
                       uint8_t *differences, uint8_t *const *planes) {
     unsigned width = j->shape.width;
     const planes_ops *fn = ops();
     if (way == EXCLUSIVE) fn->exclusive(src, base, n * width, differences);
     if (way == DIFFERENCE) fn->subtract(src, base, n, width, j->shape.floats, differences);
-    fn->split(way == ELEMENTS ? src : differences, n, width, j->shape.floats && way != DIFFERENCE, planes);
+    fn->split(way == EXCLUSIVE || way == DIFFERENCE ? differences : src, n, width, cut_of(j, way), planes);
 }
 
-/* The way whose planes have the least entropy, in a sample from the middle. */
+/* Bits that n symbols take which are like those counted, their table too. */
+static double plane_bits(const uint32_t count[256], size_t n_sample, size_t n) {
+    unsigned n_symbols = 0;
+    for (unsigned s = 0; s < 256; s++) n_symbols += count[s] > 0;
+    /* a sample shows too little of what is rare: G. A. Miller, "Note on the bias of information estimates", 1955 */
+    double each = pack_entropy(count, 256, n_sample) / (double)n_sample + (n_symbols - 1) * (0.5 / M_LN2) / (double)n_sample;
+    return each > 7.9 ? 8 * (double)n : each * (double)n + 8 * n_symbols;
+}
+
+/* The way whose planes take the least, by a sample from the middle. */
 static unsigned choose_way(const planes_job *j, const uint8_t *src, const uint8_t *base, size_t n, uint8_t *room) {
     unsigned width = j->shape.width, best = ELEMENTS;
     double best_bits = 0;
     uint8_t *planes[PLANES_MOST];
     size_t n_sample = PITH_MIN(n, SAMPLE_ELEMENTS), at = (n - n_sample) / 2 * width;
+    if (!n || (!j->base && !j->shape.wide)) return ELEMENTS;
     planes_at(j, room, n_sample, planes);
     for (unsigned way = 0; way < N_WAYS; way++) {
         double bits = 0;
-        split_way(j, way, src + at, base + at, n_sample, room + PLANES_PIECE, planes);
+        if (!is_way(j, way)) continue;
+        split_way(j, way, src + at, base ? base + at : NULL, n_sample, room + PLANES_PIECE, planes);
         for (unsigned k = 0; k < width; k++) {
             uint32_t count[256];
             pack_count(planes[k], n_sample, count);
-            bits += pack_entropy(count, 256, n_sample);
+            bits += plane_bits(count, n_sample, n);
         }
         if (way == 0 || bits < best_bits) best = way, best_bits = bits;
     }
     return best;
 }
 
+/* Of a piece, by itself: the same whatever jobs there are. */
+static unsigned way_of_piece(const planes_job *j, size_t piece, uint8_t *room) {
+    size_t at = piece * PLANES_PIECE;
+    return choose_way(j, j->src + at, j->base ? j->base + at : NULL, piece_bytes(j, piece) / j->shape.width, room);
+}
+
 /* room: 2 * PLANES_PIECE bytes */
-static pith_status encode_piece(const planes_job *j, pack_zstd *z, size_t piece, uint8_t *room, pith_buffer *out) {
+static pith_status encode_piece(const planes_job *j, pack_zstd *z, size_t piece, unsigned way, uint8_t *room,
+                                pith_buffer *out) {
     size_t at = piece * PLANES_PIECE, size = piece_bytes(j, piece), n = size / j->shape.width, begin = out->size;
     uint8_t *planes[PLANES_MOST];
     const uint8_t *base = j->base ? j->base + at : NULL;
-    unsigned way = base ? choose_way(j, j->src + at, base, n, room) : ELEMENTS;
     planes_at(j, room, n, planes);
     split_way(j, way, j->src + at, base, n, room + PLANES_PIECE, planes);
     uint8_t kind = (uint8_t)way;
@@ -127,9 +163,13 @@ static pith_status encode_job(void *arg, size_t i) {
     if (!room) return pith_alloc_status(j->ctx);
     pack_zstd z = {.ctx = j->ctx};
     pith_status status = PITH_OK;
-    size_t end = PITH_MIN((i + 1) * j->per_job, j->n_pieces);
-    for (size_t piece = i * j->per_job; piece < end && !status; piece++)
-        status = pith_cancelled(j->ctx) ? cancelled(j->ctx) : encode_piece(j, &z, piece, room, &j->out[i]);
+    size_t first = i * j->per_job, end = PITH_MIN(first + j->per_job, j->n_pieces);
+    unsigned way = ELEMENTS;
+    for (size_t piece = first; piece < end && !status; piece++) {
+        size_t like = j->base ? piece : piece / PIECES_ALIKE * PIECES_ALIKE;
+        if (piece == first || piece == like) way = way_of_piece(j, like, room);
+        status = pith_cancelled(j->ctx) ? cancelled(j->ctx) : encode_piece(j, &z, piece, way, room, &j->out[i]);
+    }
     pack_zstd_close(&z);
     pith_free(j->ctx, room);
     return status;
@@ -208,9 +248,8 @@ static pith_status decode_planes(const planes_job *j, pack_zstd *z, size_t piece
     pith_ctx *ctx = j->ctx;
     size_t at = piece * PLANES_PIECE, size = piece_bytes(j, piece), n = size / j->shape.width;
     unsigned width = j->shape.width;
-    bool floats = j->shape.floats;
     const uint8_t *way = repr_take(in, 1), *planes[PLANES_MOST], *rest;
-    if (!way || *way >= (j->base ? N_WAYS : EXCLUSIVE))
+    if (!way || !is_way(j, *way))
         return pith_fail(ctx, PITH_E_FORMAT, "piece %zu of exact floats is of an unknown kind", piece);
     for (unsigned k = 0; k < width; k++) {
         pith_status status = pack_bytes_take(z, in, room + k * n, n, &planes[k]);
@@ -218,9 +257,9 @@ static pith_status decode_planes(const planes_job *j, pack_zstd *z, size_t piece
     }
     if (!(rest = repr_take(in, size - n * width)) || in->p != in->end)
         return pith_fail(ctx, PITH_E_FORMAT, "piece %zu of exact floats does not end where it should", piece);
-    ops()->merge(planes, n, width, floats && *way != DIFFERENCE, dst);
+    ops()->merge(planes, n, width, cut_of(j, *way), dst);
     if (*way == EXCLUSIVE) ops()->exclusive(dst, j->base + at, n * width, dst);
-    if (*way == DIFFERENCE) ops()->add(dst, j->base + at, n, width, floats, dst);
+    if (*way == DIFFERENCE) ops()->add(dst, j->base + at, n, width, j->shape.floats, dst);
     if (size > n * width) memcpy(dst + n * width, rest, size - n * width);
     return PITH_OK;
 }

@@ -15,10 +15,10 @@ pith_status planes_decode_range(pith_ctx *ctx, uint32_t type, repr_reader *in, c
 /* ---- one for each instruction set (planes_core.h); bytes are little-endian, planes the highest byte first ---- */
 
 typedef struct planes_ops {
-    /* n elements of `width` bytes (1, 2, 4 or 8) into planes[width][n]. Floats: of the highest 16 bits, those below
-     * the sign come first, then the sign and the seven lowest. */
-    void (*split)(const uint8_t *src, size_t n, unsigned width, bool floats, uint8_t *const *planes);
-    void (*merge)(const uint8_t *const *planes, size_t n, unsigned width, bool floats, uint8_t *dst);
+    /* n elements of `width` bytes (1, 2, 4 or 8) into planes[width][n]. Of the highest 16 bits, the eight from bit `cut`
+     * on (5 to 8) are plane 0, the others plane 1. */
+    void (*split)(const uint8_t *src, size_t n, unsigned width, unsigned cut, uint8_t *const *planes);
+    void (*merge)(const uint8_t *const *planes, size_t n, unsigned width, unsigned cut, uint8_t *dst);
     /* What was split, from b to a: a ^ b; and the difference of the places in the order of numbers (floats: of sign and
      * magnitude), zigzag. n elements; `undo` gives a, from d and b; d may be a. */
     void (*exclusive)(const uint8_t *a, const uint8_t *b, size_t n_bytes, uint8_t *d);

@@ -30,80 +30,76 @@ ELEMENT(64)
 
 /* ---- planes ---- */
 
-static void split16(const uint8_t *src, size_t n, bool floats, uint8_t *restrict high, uint8_t *restrict low) {
-    if (floats)
-        for (size_t i = 0; i < n; i++) {
-            uint16_t v = get16(src, i);
-            high[i] = (uint8_t)(v >> 7);
-            low[i] = (uint8_t)((v >> 8 & 0x80) | (v & 0x7F));
-        }
-    else
-        for (size_t i = 0; i < n; i++) {
-            uint16_t v = get16(src, i);
-            high[i] = (uint8_t)(v >> 8);
-            low[i] = (uint8_t)v;
-        }
+/* Of the highest 16 bits, plane 0 has the eight from bit `cut` on and plane 1 the others: 8 for integers. */
+PITH_INLINE uint8_t others16(unsigned v, unsigned cut) {
+    unsigned below = (1u << cut) - 1;
+    return (uint8_t)((v >> 8 & ~below) | (v & below));
 }
 
-static void merge16(const uint8_t *restrict high, const uint8_t *restrict low, size_t n, bool floats,
+PITH_INLINE unsigned whole16(unsigned a, unsigned b, unsigned cut) {
+    unsigned below = (1u << cut) - 1;
+    return (b & ~below & 0xFF) << 8 | a << cut | (b & below);
+}
+
+static void split16(const uint8_t *src, size_t n, unsigned cut, uint8_t *restrict p0, uint8_t *restrict p1) {
+    for (size_t i = 0; i < n; i++) {
+        uint16_t v = get16(src, i);
+        p0[i] = (uint8_t)(v >> cut);
+        p1[i] = others16(v, cut);
+    }
+}
+
+static void merge16(const uint8_t *restrict p0, const uint8_t *restrict p1, size_t n, unsigned cut,
                     uint8_t *restrict dst) {
-    if (floats)
-        for (size_t i = 0; i < n; i++)
-            put16(dst, i, (uint16_t)((low[i] & 0x80u) << 8 | (unsigned)high[i] << 7 | (low[i] & 0x7Fu)));
-    else
-        for (size_t i = 0; i < n; i++) put16(dst, i, (uint16_t)(low[i] | high[i] << 8));
+    for (size_t i = 0; i < n; i++) put16(dst, i, (uint16_t)whole16(p0[i], p1[i], cut));
 }
 
-static void split32(const uint8_t *src, size_t n, bool floats, uint8_t *restrict p0, uint8_t *restrict p1,
+static void split32(const uint8_t *src, size_t n, unsigned cut, uint8_t *restrict p0, uint8_t *restrict p1,
                     uint8_t *restrict p2, uint8_t *restrict p3) {
     for (size_t i = 0; i < n; i++) {
         uint32_t v = get32(src, i);
-        p0[i] = (uint8_t)(floats ? v >> 23 : v >> 24);
-        p1[i] = (uint8_t)(floats ? (v >> 24 & 0x80) | (v >> 16 & 0x7F) : v >> 16);
+        p0[i] = (uint8_t)(v >> 16 >> cut);
+        p1[i] = others16(v >> 16, cut);
         p2[i] = (uint8_t)(v >> 8);
         p3[i] = (uint8_t)v;
     }
 }
 
 static void merge32(const uint8_t *restrict p0, const uint8_t *restrict p1, const uint8_t *restrict p2,
-                    const uint8_t *restrict p3, size_t n, bool floats, uint8_t *restrict dst) {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t top = floats ? (p1[i] & 0x80u) << 24 | (uint32_t)p0[i] << 23 | (p1[i] & 0x7Fu) << 16
-                              : (uint32_t)p0[i] << 24 | (uint32_t)p1[i] << 16;
-        put32(dst, i, top | (uint32_t)p2[i] << 8 | p3[i]);
-    }
+                    const uint8_t *restrict p3, size_t n, unsigned cut, uint8_t *restrict dst) {
+    for (size_t i = 0; i < n; i++)
+        put32(dst, i, (uint32_t)whole16(p0[i], p1[i], cut) << 16 | (uint32_t)p2[i] << 8 | p3[i]);
 }
 
 /* Any width: the two highest planes as of 16 bits, the others byte by byte. */
-static void split(const uint8_t *src, size_t n, unsigned width, bool floats, uint8_t *const *planes) {
+static void split(const uint8_t *src, size_t n, unsigned width, unsigned cut, uint8_t *const *planes) {
     if (width == 1) {
         if (n) memcpy(planes[0], src, n);
     } else if (width == 2) {
-        split16(src, n, floats, planes[0], planes[1]);
+        split16(src, n, cut, planes[0], planes[1]);
     } else if (width == 4) {
-        split32(src, n, floats, planes[0], planes[1], planes[2], planes[3]);
+        split32(src, n, cut, planes[0], planes[1], planes[2], planes[3]);
     } else {
         for (size_t i = 0; i < n; i++) {
             uint64_t v = get64(src, i);
             unsigned top = (unsigned)(v >> 48);
-            planes[0][i] = (uint8_t)(floats ? top >> 7 : top >> 8);
-            planes[1][i] = (uint8_t)(floats ? (top >> 8 & 0x80) | (top & 0x7F) : top);
+            planes[0][i] = (uint8_t)(top >> cut);
+            planes[1][i] = others16(top, cut);
             for (unsigned k = 2; k < 8; k++) planes[k][i] = (uint8_t)(v >> 8 * (7 - k));
         }
     }
 }
 
-static void merge(const uint8_t *const *planes, size_t n, unsigned width, bool floats, uint8_t *dst) {
+static void merge(const uint8_t *const *planes, size_t n, unsigned width, unsigned cut, uint8_t *dst) {
     if (width == 1) {
         if (n) memcpy(dst, planes[0], n);
     } else if (width == 2) {
-        merge16(planes[0], planes[1], n, floats, dst);
+        merge16(planes[0], planes[1], n, cut, dst);
     } else if (width == 4) {
-        merge32(planes[0], planes[1], planes[2], planes[3], n, floats, dst);
+        merge32(planes[0], planes[1], planes[2], planes[3], n, cut, dst);
     } else {
         for (size_t i = 0; i < n; i++) {
-            unsigned a = planes[0][i], b = planes[1][i];
-            uint64_t v = floats ? (b & 0x80u) << 8 | a << 7 | (b & 0x7Fu) : a << 8 | b;
+            uint64_t v = whole16(planes[0][i], planes[1][i], cut);
             for (unsigned k = 2; k < 8; k++) v = v << 8 | planes[k][i];
             put64(dst, i, v);
         }

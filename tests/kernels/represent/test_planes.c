@@ -228,7 +228,7 @@ static void known_answers(void **state) {
     for (size_t i = 0; i < N; i++) other[i] = (uint16_t)(halves[i] + i % 3);
     const uint64_t found[] = {hash_of(TENSOR_BF16, halves, NULL, sizeof halves), hash_of(TENSOR_F16, halves, NULL, 99999),
                               hash_of(TENSOR_F32, floats, NULL, 500003)};
-    static const uint64_t known[] = {0x0b1023786568d195u, 0x331e416c1faa4db6u, 0x317568582fdf222cu};
+    static const uint64_t known[] = {0x3e7019e33a41cb51u, 0x331e416c1faa4db6u, 0x8e32369686966468u};
     bool good = true;
     for (unsigned i = 0; i < PITH_COUNT(known); i++) {
         if (found[i] != known[i]) print_message("hash %u: 0x%016llxu\n", i, (unsigned long long)found[i]);
