@@ -24,13 +24,22 @@
  * they vectorise them, and need no rest. */
 #define WHOLE(n) ((n) & ~(size_t)15)
 
-/* Pairs of 16-bit numbers multiplied and added are one operation nearly everywhere. clang left alone takes several
- * vectors at a time and needs twice as long, for n is as little as 32. */
+/* clang left alone takes several vectors at a time and needs twice as long, for n is as little as 32. Not under
+ * sanitizers, where it makes no vectors and would warn of that. */
+#if defined(__clang__) && defined(__OPTIMIZE__)
+#if !__has_feature(address_sanitizer) && !__has_feature(undefined_behavior_sanitizer) &&                               \
+    !__has_feature(coverage_sanitizer)
+#define ONE_VECTOR_AT_A_TIME _Pragma("clang loop vectorize_width(8) interleave_count(1)")
+#endif
+#endif
+#ifndef ONE_VECTOR_AT_A_TIME
+#define ONE_VECTOR_AT_A_TIME
+#endif
+
+/* Pairs of 16-bit numbers multiplied and added are one operation nearly everywhere. */
 PITH_INLINE int32_t dot_words(const int16_t *restrict w, const int16_t *restrict x, size_t n) {
     int32_t sum = 0;
-#ifdef __clang__
-#pragma clang loop vectorize_width(8) interleave_count(1)
-#endif
+    ONE_VECTOR_AT_A_TIME
     for (size_t i = 0; i < n; i++) sum += w[i] * x[i];
     return sum;
 }
