@@ -114,7 +114,7 @@ static void arguments(pith_ctx *ctx, const uint8_t *data, size_t size) {
         must(pith_error(ctx)[0] != 0);
         return;
     }
-    must(args.n == 7 && args.v[0] && args.v[1]);
+    must((args.n == 7 || (args.n == 8 && args.v[7])) && args.v[0] && args.v[1]);
     /* never less than the arguments say, for any length of a block */
     for (size_t raw_n = 1; raw_n <= (size_t)1 << 26; raw_n *= 8)
         must(file_codec_lm.memory(&args, raw_n, true) >= (uint64_t)args.v[1] << 20 && file_codec_lm.cost(&args) == args.v[2]);
